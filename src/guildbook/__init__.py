@@ -1,0 +1,3 @@
+"""Guildbook: a ledger that organisations keep together."""
+
+__version__ = "0.1.0"
