@@ -1,0 +1,56 @@
+# Every target makes what it needs; none needs another to have been run before. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long check lint types imports bench docs new-app lock clean clean-all
+export PYTHON
+
+PY := .venv/bin/python
+GUILDBOOK := .venv/bin/guildbook
+WORKERS ?= 2
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## Make or mend .venv: locked versions, checked hashes; quick when nothing changed
+	@scripts/setup
+
+demo: setup  ## A points alliance from start to proof, on this machine, in about a minute
+	@$(GUILDBOOK) demo points
+
+test: check  ## Everything that must hold: lint, types, imports, then the tests (without the long ones)
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+test-long: setup  ## The long tests: soak, crash series, deep fuzzing
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 -m slow
+
+check: lint types imports  ## Lint, types and import rules alone
+
+lint: setup
+	@$(PY) -m ruff check .
+
+types: setup
+	@$(PY) -m mypy
+
+imports: setup
+	@.venv/bin/lint-imports
+
+bench: setup  ## Measure this machine; the figures and their conditions go to build/bench.json
+	@mkdir -p build
+	@$(GUILDBOOK) bench --all --output build/bench.json
+
+docs: setup  ## Write the generated reference pages (docs/reference)
+	@$(GUILDBOOK) reference --output docs/reference
+
+new-app: setup  ## A new application that passes its tests: make new-app NAME=loans
+	@test -n "$(NAME)" || { echo "give the application a name: make new-app NAME=loans" >&2; exit 2; }
+	@$(GUILDBOOK) new-app "$(NAME)"
+
+lock: ## Lock again after a change of dependencies; newest versions: make lock UPGRADE=--upgrade
+	@scripts/lock $(UPGRADE)
+
+clean:  ## Remove what tests and builds left behind; .venv stays
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+clean-all: clean  ## The same, and .venv
+	@rm -rf .venv
