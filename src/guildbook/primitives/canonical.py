@@ -1,20 +1,22 @@
 """The canonical encoding: one value, one sequence of bytes.
 
-What is hashed or signed must have exactly one form, or two honest programs compute two hashes of the same thing. The
-encoding is MessagePack cut down to the part for which that is easy to say:
+What is hashed or signed must have exactly one form, or two honest programs compute two hashes of the same
+thing. The encoding is MessagePack cut down to the part for which that is easy to say:
 
-* nil, booleans, integers in [-2^63, 2^64 - 1], UTF-8 text, bytes, and arrays of these; no floats, maps or extensions;
-* every integer and every length in the shortest form that holds it, non-negative integers in the unsigned forms;
+* nil, booleans, integers in [-2^63, 2^64 - 1], UTF-8 text, bytes, and arrays of these; no floats, maps or
+  extensions;
+* every integer and every length in the shortest form that holds it, non-negative integers in the unsigned
+  forms;
 * at most `NESTING_DEPTH_MAX` arrays inside one another; nothing after the value.
 
-A record is the array of its fields in the order of declaration, without names: the type, which both sides know, says
-what each position means. An enumeration is its value.
+A record is the array of its fields in the order of declaration, without names: the type, which both sides
+know, says what each position means. An enumeration is its value.
 
-`decode` reads by a type (a msgspec struct with `array_like=True`, or a union, tuple or list of allowed types) and then
-writes the value again: bytes that do not come back the same are refused. That one comparison refuses every long form,
-surplus field and lenient conversion, those that a later msgspec may invent included. Which of the two codes a refusal
-has is decided by `first_fault`, a reader of the profile in plain Python, so the code depends on the bytes and the type
-alone, and it says at which byte the trouble lies.
+`decode` reads by a type (a msgspec struct with `array_like=True`, or a union, tuple or list of allowed types)
+and then writes the value again: bytes that do not come back the same are refused. That one comparison refuses
+every long form, surplus field and lenient conversion, those that a later msgspec may invent included. Which
+of the two codes a refusal has is decided by `first_fault`, a reader of the profile in plain Python, so the
+code depends on the bytes and the type alone, and it says at which byte the trouble lies.
 
 Source: MessagePack specification (2013, "bin" and "str" families).
 """
@@ -22,7 +24,7 @@ Source: MessagePack specification (2013, "bin" and "str" families).
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import msgspec
 from msgspec import inspect
@@ -36,18 +38,18 @@ INT_MAX = 2**64 - 1
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    Value = None | bool | int | str | bytes | list["Value"] | tuple["Value", ...]
+    Value: TypeAlias = bool | int | str | bytes | list["Value"] | tuple["Value", ...] | None
 else:
-    # msgspec can neither name a recursive union nor one of text and bytes: as the type of a field a value is anything,
-    # and `decode` examines what came.
+    # msgspec can name neither a recursive union nor one of text and bytes: to it a value is anything, and
+    # `decode` examines what came.
     Value = Any
 
 
 class CanonicalError(GuildbookError):
     """Bytes that are not the canonical encoding, or a value that has none.
 
-    Code "canonical.malformed": not the profile, or not of the expected type. Code "canonical.not_canonical": readable,
-    but not the one form that the value has.
+    Code "canonical.malformed": not the profile, or not of the expected type. Code "canonical.not_canonical":
+    readable, but not the one form that the value has.
     """
 
 
@@ -67,28 +69,36 @@ def _check_values(values: tuple[Any, ...] | list[Any], depth: int) -> None:
             items = value
         elif issubclass(kind, msgspec.Struct):
             if not kind.__struct_config__.array_like:
-                raise CanonicalError("canonical.malformed", f"{kind.__name__} is not declared array_like",
-                                     type=kind.__name__)  # fmt: skip
+                raise CanonicalError(
+                    "canonical.malformed", f"{kind.__name__} is not declared array_like", type=kind.__name__
+                )
             items = msgspec.structs.astuple(value)
         elif issubclass(kind, (enum.StrEnum, enum.IntEnum)):
             continue
         else:
-            raise CanonicalError("canonical.malformed", f"a value of type {kind.__name__} has no canonical encoding",
-                                 hint="use None, bool, int, str, bytes, list, tuple or an array_like struct",
-                                 type=kind.__name__)  # fmt: skip
+            raise CanonicalError(
+                "canonical.malformed",
+                f"a value of type {kind.__name__} has no canonical encoding",
+                hint="use None, bool, int, str, bytes, list, tuple or an array_like struct",
+                type=kind.__name__,
+            )
         if depth >= NESTING_DEPTH_MAX:
-            raise CanonicalError("canonical.malformed", f"more than {NESTING_DEPTH_MAX} arrays inside one another",
-                                 depth_max=NESTING_DEPTH_MAX)  # fmt: skip
+            raise CanonicalError(
+                "canonical.malformed",
+                f"more than {NESTING_DEPTH_MAX} arrays inside one another",
+                depth_max=NESTING_DEPTH_MAX,
+            )
         _check_values(items, depth + 1)
 
 
 def encode(value: Any) -> bytes:
-    """The canonical encoding of None, bool, int, str, bytes, StrEnum, IntEnum, and lists, tuples and array_like structs
-    of them.
+    """The canonical encoding of None, bool, int, str, bytes, StrEnum, IntEnum, and lists, tuples and
+    array_like structs of them.
 
-    Raises `CanonicalError` "canonical.malformed" for any other type (floats, dicts, sets, times and decimals too), an
-    integer outside [-2^63, 2^64 - 1], text with a lone surrogate, and nesting deeper than `NESTING_DEPTH_MAX`.
-    (`Any`: what is allowed is a recursive choice that includes every array_like struct, and is checked here.)
+    Raises `CanonicalError` "canonical.malformed" for any other type (floats, dicts, sets, times and decimals
+    too), an integer outside [-2^63, 2^64 - 1], text with a lone surrogate, and nesting deeper than
+    `NESTING_DEPTH_MAX`. (`Any`: what is allowed is a recursive choice that includes every array_like struct,
+    and is checked here.)
     """
     _check_values((value,), 0)
     try:
@@ -98,13 +108,13 @@ def encode(value: Any) -> bytes:
 
 
 class _Reader:
-    """How one type is decoded: msgspec's decoder for it, and whether the value must be examined afterwards."""
+    """How one type is decoded: msgspec's decoder for it, and whether the value is examined afterwards."""
 
     __slots__ = ("decode", "examine")
 
-    def __init__(self, type: Any) -> None:
-        self.examine = _depth(inspect.type_info(type), ()) > NESTING_DEPTH_MAX
-        self.decode = msgspec.msgpack.Decoder(type).decode
+    def __init__(self, of: Any) -> None:
+        self.examine = _depth(inspect.type_info(of), ()) > NESTING_DEPTH_MAX
+        self.decode = msgspec.msgpack.Decoder(of).decode
 
 
 _UNBOUNDED = NESTING_DEPTH_MAX + 1
@@ -114,15 +124,21 @@ _FLAT = (
     inspect.IntType,
     inspect.StrType,
     inspect.BytesType,
-    inspect.EnumType,
     inspect.LiteralType,
 )
 
 
 def _depth(info: inspect.Type, inside: tuple[type, ...]) -> int:
-    """The greatest number of arrays inside one another that the type described by `info` allows, `_UNBOUNDED` if the
-    type does not bound it. `inside` are the structs around it. Asserts that the type is one of the profile."""
+    """The greatest number of arrays inside one another that the type described by `info` allows, `_UNBOUNDED`
+    if the type does not bound it. `inside` are the structs around it. Asserts that the type is one of the
+    profile.
+    """
     if isinstance(info, _FLAT):
+        return 0
+    if isinstance(info, inspect.EnumType):
+        assert issubclass(info.cls, (enum.StrEnum, enum.IntEnum)), (
+            f"{info.cls.__name__} is no StrEnum or IntEnum"
+        )
         return 0
     if isinstance(info, inspect.Metadata):
         return _depth(info.type, inside)
@@ -145,29 +161,35 @@ _readers: dict[Any, _Reader] = {}
 
 
 @overload
-def decode(data: bytes, type: type[T]) -> T: ...
+def decode(data: bytes, of: type[T], /) -> T: ...
 @overload
-def decode(data: bytes, type: Any) -> Any: ...
-def decode(data: bytes, type: Any) -> Any:
-    """The value of `type` whose canonical encoding is `data`.
+def decode(data: bytes, of: Any, /) -> Any: ...
+def decode(data: bytes, of: Any, /) -> Any:
+    """The value of the type `of` whose canonical encoding is `data`.
 
-    `type` is an array_like struct, a scalar of the profile, or a list, tuple or union of such; constraints declared with
-    `msgspec.Meta` are checked. Raises `CanonicalError` "canonical.malformed" if `data` is outside the profile or is not
-    of `type`, and "canonical.not_canonical" if another sequence of bytes is the encoding of the same value.
+    `of` is an array_like struct, a scalar of the profile, or a list, tuple or union of such; constraints
+    declared with `msgspec.Meta` are checked. Raises `CanonicalError` "canonical.malformed" if `data` is
+    outside the profile or is not of the type, and "canonical.not_canonical" if another sequence of bytes is
+    the encoding of the same value. Asserts that the type has no part that the profile excludes.
     """
-    reader = _readers.get(type)
+    reader = _readers.get(of)
     if reader is None:
-        reader = _readers[type] = _Reader(type)
+        reader = _readers[of] = _Reader(of)
     try:
         value = reader.decode(data)
         if reader.examine:
             _check_values((value,), 0)
         if _ENCODER.encode(value) == data:
             return value
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, CanonicalError) as error:
-        raise (first_fault(data) or CanonicalError("canonical.malformed", f"{error}", size_bytes=len(data))) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, CanonicalError) as error:
+        raise (first_fault(data) or CanonicalError("canonical.malformed", str(error))) from error
+    except RecursionError as error:
+        fault = first_fault(data)
+        if fault is None:
+            raise  # The data is not deep: it is our own stack that is nearly used up.
+        raise fault from error
     raise first_fault(data) or CanonicalError(
-        "canonical.not_canonical", "the value has another number of fields than its type", size_bytes=len(data)
+        "canonical.not_canonical", "a record has another number of fields than its type"
     )
 
 
@@ -177,13 +199,14 @@ def decode_value(data: bytes) -> Value:
     return value
 
 
-# The forms of the profile beyond one byte: first byte -> (kind, bytes of the integer or length that follows, smallest
-# number that needs this form). Signed forms hold negative integers only, and their bound is the greatest one.
+# The forms of the profile beyond one byte: first byte -> (bytes of the integer or length that follows,
+# smallest number that needs this form). Signed forms hold negative integers only, and name the greatest one.
 _UNSIGNED = {0xCC: (1, 1 << 7), 0xCD: (2, 1 << 8), 0xCE: (4, 1 << 16), 0xCF: (8, 1 << 32)}
 _SIGNED = {0xD0: (1, -33), 0xD1: (2, -(1 << 7) - 1), 0xD2: (4, -(1 << 15) - 1), 0xD3: (8, -(1 << 31) - 1)}
 _TEXTS = {0xD9: (1, 32), 0xDA: (2, 1 << 8), 0xDB: (4, 1 << 16)}
 _BYTES = {0xC4: (1, 0), 0xC5: (2, 1 << 8), 0xC6: (4, 1 << 16)}
 _ARRAYS = {0xDC: (2, 16), 0xDD: (4, 1 << 16)}
+_FORMS = {**_UNSIGNED, **_SIGNED, **_TEXTS, **_BYTES, **_ARRAYS}
 _EXCLUDED = {
     0xC1: "a byte that MessagePack does not use",
     **dict.fromkeys((0xCA, 0xCB), "a float"),
@@ -195,8 +218,8 @@ _EXCLUDED = {
 def first_fault(data: bytes) -> CanonicalError | None:
     """Why `data` is not the canonical encoding of any value, or None if it is one.
 
-    A fault of form ("canonical.malformed") anywhere goes before a long form ("canonical.not_canonical"). Reads in one
-    pass without recursion, in time proportional to `data`.
+    A fault of form ("canonical.malformed") anywhere goes before a long form ("canonical.not_canonical").
+    Reads in one pass without recursion, in time proportional to `data`.
     """
     offset, size = 0, len(data)
     open_arrays: list[int] = []  # items still to come in each array around this place
@@ -213,8 +236,7 @@ def first_fault(data: bytes) -> CanonicalError | None:
         offset += 1
         if first in _EXCLUDED:
             return malformed(f"{_EXCLUDED[first]}, which the encoding excludes,")
-        form = (_UNSIGNED.get(first) or _SIGNED.get(first) or _TEXTS.get(first) or _BYTES.get(first)
-                or _ARRAYS.get(first))  # fmt: skip
+        form = _FORMS.get(first)
         number = first & (0x1F if 0xA0 <= first < 0xC0 else 0x0F)  # the length in a one-byte form
         if form is not None:
             width, bound = form
@@ -224,7 +246,9 @@ def first_fault(data: bytes) -> CanonicalError | None:
             offset += width
             if (number > bound) if first in _SIGNED else (number < bound):
                 long_form = long_form or CanonicalError(
-                    "canonical.not_canonical", f"a longer form than {number} needs at byte {start}", offset=start
+                    "canonical.not_canonical",
+                    f"a longer form than {number} needs at byte {start}",
+                    offset=start,
                 )
         is_text = 0xA0 <= first < 0xC0 or first in _TEXTS
         if is_text or first in _BYTES:

@@ -1,16 +1,16 @@
 """Operational errors, and the one table that says what every platform code means.
 
-Three things can go wrong, and they are kept apart. A *rejection* is expected: a contract refuses a command, and the
-receipt says why. A `GuildbookError` is operational: bytes that are no transaction, a store that is locked, a node
-that cannot be reached. An `assert` is our own mistake and halts the node.
+Three things can go wrong, and they are kept apart. A *rejection* is expected: a contract refuses a command,
+and the receipt says why. A `GuildbookError` is operational: bytes that are no transaction, a store that is
+locked, a node that cannot be reached. An `assert` is our own mistake and halts the node.
 
-A code is dotted, `<subject>.<what>`, in lower case. `ERRORS` maps each code of the platform to the status of an HTTP
-answer (a problem document by RFC 9457), the exit status of the command line, one sentence that says what it means and
-one that says what to do next. Codes of contracts (`points.not_enough_units`) are not in the table, because contracts
-bring them: `spec_for` answers for those with the meaning "refused by the contract".
+A code is dotted, `<subject>.<what>`, in lower case. `ERRORS` maps each code of the platform to the status of
+an HTTP answer (a problem document by RFC 9457), the exit status of the command line, one sentence that says
+what it means and one that says what to do next. Codes of contracts (`points.not_enough_units`) are not in the
+table, because contracts bring them: `spec_for` answers for those with the meaning "refused by the contract".
 
-Exit statuses: 0 done, 2 wrong usage, 3 refused by the ledger, 4 not reachable or not ready (trying again can help),
-5 the store or a configuration of this node needs attention, 6 a proof or a signature does not hold.
+Exit statuses: 0 done, 2 wrong usage, 3 refused by the ledger, 4 not reachable or not ready (trying again can
+help), 5 the store or a configuration of this node needs attention, 6 a proof or a signature does not hold.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ EXIT_UNPROVEN = 6
 class GuildbookError(Exception):
     """An operational error: what was refused, the values, and what to try.
 
-    `code` is a dotted code, `message` one sentence for the person who meets the error, `hint` what to do next (empty:
-    the `next_step` of the table applies) and `fields` the values involved, by name.
+    `code` is a dotted code, `message` one sentence for the person who meets the error, `hint` what to do next
+    (empty: the `next_step` of the table applies) and `fields` the values involved, by name.
     """
 
     def __init__(self, code: str, message: str, *, hint: str = "", **fields: object) -> None:
@@ -48,8 +48,8 @@ class GuildbookError(Exception):
 class ErrorSpec:
     """What one code means to each kind of reader.
 
-    `http_status` is the status of an HTTP answer (400..599), `exit_status` the exit status of the command line
-    (2..6), `summary` one sentence that says what happened and `next_step` one that says what to do.
+    `http_status` is the status of an HTTP answer (400..599), `exit_status` the exit status of the command
+    line (2..6), `summary` one sentence that says what happened and `next_step` one that says what to do.
     """
 
     code: str
@@ -59,6 +59,7 @@ class ErrorSpec:
     next_step: str
 
 
+# fmt: off
 _SPECS: tuple[ErrorSpec, ...] = (
     # Bytes and names
     ErrorSpec("canonical.malformed", 400, EXIT_REFUSED,
@@ -72,7 +73,7 @@ _SPECS: tuple[ErrorSpec, ...] = (
               "Use the characters and the length that the message names."),
     ErrorSpec("key.malformed", 400, EXIT_USAGE,
               "The bytes are not a public key of their algorithm.",
-              "Send the public key exactly as `guildbook key show` prints it."),
+              "Send the algorithm's name, a colon and the key in lower-case hexadecimal digits."),
     ErrorSpec("key.unsupported", 400, EXIT_USAGE,
               "The algorithm of the key is not one that this network accepts.",
               "Register a key of an algorithm that the keys page lists."),
@@ -88,7 +89,7 @@ _SPECS: tuple[ErrorSpec, ...] = (
               "Encode the body once, sign those bytes, and send the same bytes."),
     ErrorSpec("transaction.too_large", 413, EXIT_REFUSED,
               "The transaction is larger than the network allows.",
-              "Divide it into several transactions, or anchor a digest of the content instead of the content."),
+              "Divide it into several transactions, or anchor a digest instead of the content."),
     ErrorSpec("transaction.wrong_version", 400, EXIT_REFUSED,
               "The transaction has a format version that this network does not speak.",
               "Use a client of the network's version."),
@@ -145,7 +146,7 @@ _SPECS: tuple[ErrorSpec, ...] = (
               "The contract's source uses something whose result can differ from node to node.",
               "Write what the message proposes instead."),
     ErrorSpec("contract.bad_declaration", 422, EXIT_USAGE,
-              "The contract declares a table, command, event or rejection that the platform cannot derive from.",
+              "The contract has a declaration that the platform cannot derive from.",
               "Correct the declaration that the message names."),
     # Blocks and genesis
     ErrorSpec("block.malformed", 400, EXIT_REFUSED,
@@ -172,13 +173,13 @@ _SPECS: tuple[ErrorSpec, ...] = (
               "Stop the other node, or open the store for reading."),
     ErrorSpec("store.corrupt", 500, EXIT_NODE,
               "The store's content contradicts itself.",
-              "Stop the node, keep the folder for inspection, and restore from a snapshot or another member."),
+              "Stop the node, keep the folder for inspection, and restore from a snapshot."),
     ErrorSpec("store.full", 507, EXIT_NODE,
               "There is no room left on the volume of the store.",
               "Free space on the volume; the node goes on from its last block."),
     ErrorSpec("store.missing", 500, EXIT_NODE,
               "There is no store at this place.",
-              "Check the data folder, or make a new node with `guildbook init`."),
+              "Check the data folder, or make a new node there."),
     ErrorSpec("store.not_empty", 409, EXIT_NODE,
               "The place for a new store holds something already.",
               "Choose an empty folder."),
@@ -224,7 +225,7 @@ _SPECS: tuple[ErrorSpec, ...] = (
               "The proof does not lead from the fact to the root that the members signed.",
               "Treat the fact as unproven; export the evidence again from a node that you trust."),
     ErrorSpec("evidence.bad_signature", 422, EXIT_UNPROVEN,
-              "The signatures do not cover the block, or do not carry more than two thirds of the voting power.",
+              "The signatures do not carry more than two thirds of the voting power for the block.",
               "Treat the fact as unproven; export the evidence again from a node that you trust."),
     ErrorSpec("evidence.untrusted", 422, EXIT_UNPROVEN,
               "The validators that signed do not descend from the trust anchor.",
@@ -253,20 +254,27 @@ _SPECS: tuple[ErrorSpec, ...] = (
               "Check the address and that the node runs."),
     ErrorSpec("client.timeout", 504, EXIT_UNREACHABLE,
               "The node did not answer in time, or the transaction was not applied in time.",
-              "Look for the transaction by its id before you sign another; an applied one cannot be applied twice."),
+              "Look for the transaction by its id before you sign another."),
     ErrorSpec("cli.usage", 400, EXIT_USAGE,
               "The command line is not understood, or an option contradicts another.",
               "Run the command with `--help`."),
-)  # fmt: skip
+)
+# fmt: on
 
 ERRORS: dict[str, ErrorSpec] = {spec.code: spec for spec in _SPECS}
 
 
 def spec_for(code: str) -> ErrorSpec:
-    """The meaning of `code`: its row in `ERRORS`, or, for the code of a contract's rejection, a refusal (HTTP status
-    422, exit status 3)."""
+    """The meaning of `code`: its row in `ERRORS`, or, for the code of a contract's rejection, a refusal (HTTP
+    status 422, exit status 3).
+    """
     spec = ERRORS.get(code)
     if spec is not None:
         return spec
-    return ErrorSpec(code, 422, EXIT_REFUSED, "The contract refused the command.",
-                     "Read the receipt's fields, and the rejections in the contract's reference.")  # fmt: skip
+    return ErrorSpec(
+        code,
+        422,
+        EXIT_REFUSED,
+        "The contract refused the command.",
+        "Read the receipt's fields, and the rejections in the contract's reference.",
+    )

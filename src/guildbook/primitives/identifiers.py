@@ -1,9 +1,10 @@
 """Names and codes: which characters they have, how long they are, and what a refusal says.
 
-Four kinds. The *network id* is part of what every transaction signs, and, being a CometBFT chain id, is short. *Names*
-(of contracts, tables, commands, roles and fields) become SQL names, addresses and options of the command line, so
-they are lower-case Python and SQL identifiers. A *code* is what people and other systems call a thing: a party, an
-invoice, an ISO code. A *permission* is a contract's name and a role's, as in `points:issuer`.
+Four kinds. The *network id* is part of what every transaction signs, and, being a CometBFT chain id, is
+short. *Names* (of contracts, tables, commands, roles and fields) become SQL names, addresses and options of
+the command line, so they are lower-case Python and SQL identifiers. A *code* is what people and other systems
+call a thing: a party, an invoice, an ISO code. A *permission* is a contract's name and a role's, as in
+`points:issuer`.
 
 All are ASCII: two names that look the same are the same, and no Unicode table decides whether nodes agree.
 """
@@ -35,17 +36,20 @@ _CODE = re.compile(CODE_PATTERN)
 
 
 def _refuse(kind: str, value: str, rule: str) -> GuildbookError:
-    return GuildbookError("identifier.malformed", f"{value[:80]!r} is no {kind}", hint=f"use {rule}", value=value)
+    return GuildbookError(
+        "identifier.malformed", f"{value[:80]!r} is no {kind}", hint=f"use {rule}", value=value
+    )
 
 
 def check_network_id(value: str) -> str:
     """`value` itself if it is a network id; raises `GuildbookError` "identifier.malformed" if not."""
     if _NETWORK_ID.match(value) is None:
         raise _refuse(
-            "network id", value,
+            "network id",
+            value,
             f"{NETWORK_ID_CHARACTERS_MIN} to {NETWORK_ID_CHARACTERS_MAX} of a-z, 0-9 and '-', "
             "neither beginning nor ending with '-'",
-        )  # fmt: skip
+        )
     return value
 
 
@@ -67,8 +71,9 @@ def check_code(value: str, kind: str = "code") -> str:
 
 
 def check_permission(value: str) -> tuple[str, str]:
-    """The contract's name and the role's name of a permission such as `points:issuer`; raises `GuildbookError`
-    "identifier.malformed" if `value` is not two names joined by one colon."""
+    """The contract's name and the role's name of a permission such as `points:issuer`; raises
+    `GuildbookError` "identifier.malformed" if `value` is not two names joined by one colon.
+    """
     contract, colon, role = value.partition(":")
     if not colon or _NAME.match(contract) is None or _NAME.match(role) is None:
         raise _refuse("permission", value, "a contract's name, ':' and a role's name, as in points:issuer")

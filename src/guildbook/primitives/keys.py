@@ -1,19 +1,19 @@
 """Public keys, signatures, and the one rule by which all nodes judge them.
 
-A public key on the wire is one byte for the algorithm and then the key as the algorithm writes it. The algorithm is
-part of the key, never of the signature: a signature cannot choose how it is checked.
+A public key on the wire is one byte for the algorithm and then the key as the algorithm writes it. The
+algorithm is part of the key, never of the signature: a signature cannot choose how it is checked.
 
 | byte | algorithm | key | signature |
 |------|-----------|-----|-----------|
 | 01   | Ed25519, checked by ZIP-215 | 32 bytes | 64 bytes |
 
-RFC 8032 leaves open which borderline signatures are valid, and libraries differ; on a ledger a difference is a fork.
-ZIP-215 decides every case: the key A and the point R are any encodings of curve points, non-canonical ones included;
-S is less than the group order; and [8][S]B = [8]R + [8][k]A, with k hashed over the bytes as received. A batch check
-agrees with that equation, which is why later, faster verifiers can agree as well.
+RFC 8032 leaves open which borderline signatures are valid, and libraries differ; on a ledger a difference is
+a fork. ZIP-215 decides every case: the key A and the point R are any encodings of curve points, non-canonical
+ones included; S is less than the group order; and [8][S]B = [8]R + [8][k]A, with k hashed over the bytes as
+received. A batch check agrees with that equation, which is why later, faster verifiers can agree as well.
 
-Under those rules a key of small order has signatures that anybody can make, for any message. Such keys verify, as the
-rule says, and are refused where a key is registered: `check_public_key`.
+Under those rules a key of small order has signatures that anybody can make, for any message. Such keys
+verify, as the rule says, and are refused where a key is registered: `check_public_key`.
 
 Sources: RFC 8032, section 5.1; ZIP 215 (Zcash, 2020).
 """
@@ -30,6 +30,7 @@ from guildbook.primitives.hashing import tagged
 ED25519: Final = 0x01
 ENTROPY_SIZE_BYTES_MIN: Final = 32
 SEED_SIZE_BYTES: Final = 32
+_HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
 
 class Suite(Protocol):
@@ -43,12 +44,17 @@ class Suite(Protocol):
     def key_size_bytes(self) -> int:
         """The size of a raw public key."""
 
+    @property
+    def signature_size_bytes(self) -> int:
+        """The size of a signature."""
+
     def verify(self, raw_key: bytes, message: bytes, signature: bytes) -> bool:
-        """Whether `signature` is one of `message` by `raw_key`. For bytes of any length; never raises."""
+        """Whether `signature` is one of `message` by `raw_key`; both have their sizes. Never raises."""
 
     def check(self, raw_key: bytes) -> None:
-        """Raise `GuildbookError` "key.malformed" or "key.small_order" unless the raw key, which has the right size, is
-        fit to be registered."""
+        """Raise `GuildbookError` "key.malformed" or "key.small_order" unless the raw key, which has the right
+        size, is fit to be registered.
+        """
 
 
 _ED25519_P: Final = 2**255 - 19
@@ -57,8 +63,9 @@ _ED25519_SQRT_MINUS_1: Final = pow(2, (_ED25519_P - 1) // 4, _ED25519_P)
 
 
 def _ed25519_point(raw_key: bytes) -> tuple[int, int] | None:
-    """The point (x, y) of edwards25519 that 32 bytes encode by ZIP-215, or None: y may be written as y + p, and x = 0
-    may have the sign bit (RFC 8032, section 5.1.3, without those two refusals)."""
+    """The point (x, y) of edwards25519 that 32 bytes encode by ZIP-215, or None: y may be written as y + p,
+    and x = 0 may have the sign bit (RFC 8032, section 5.1.3, without those two refusals).
+    """
     p = _ED25519_P
     number = int.from_bytes(raw_key, "little")
     sign, y = number >> 255, (number & ((1 << 255) - 1)) % p
@@ -87,12 +94,11 @@ class _Ed25519:
 
     def verify(self, raw_key: bytes, message: bytes, signature: bytes) -> bool:
         """See `Suite.verify`."""
-        if len(raw_key) != self.key_size_bytes or len(signature) != self.signature_size_bytes:
-            return False
-        return ed25519_zebra.ed_verify(signature, message, raw_key)
+        valid: bool = ed25519_zebra.ed_verify(signature, message, raw_key)
+        return valid
 
     def check(self, raw_key: bytes) -> None:
-        """See `Suite.check`. A key whose y is not reduced is refused too: it would give one point two keys."""
+        """See `Suite.check`. A key whose y is not reduced is refused too: it would give a point two keys."""
         point = _ed25519_point(raw_key)
         if point is None:
             raise GuildbookError("key.malformed", f"{raw_key.hex()} is no point of the curve", key=raw_key)
@@ -102,7 +108,9 @@ class _Ed25519:
         if multiple == (0, 1):
             raise GuildbookError("key.small_order", f"{raw_key.hex()} is a point of small order", key=raw_key)
         if int.from_bytes(raw_key, "little") & ((1 << 255) - 1) >= _ED25519_P:
-            raise GuildbookError("key.malformed", f"{raw_key.hex()} is not the reduced form of its point", key=raw_key)
+            raise GuildbookError(
+                "key.malformed", f"{raw_key.hex()} is not the reduced form of its point", key=raw_key
+            )
 
 
 SUITES: Final[dict[int, Suite]] = {ED25519: _Ed25519()}
@@ -115,44 +123,71 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     False for an unknown algorithm and for bytes of any wrong length or content; never raises.
     """
     suite = SUITES.get(public_key[0]) if public_key else None
-    return suite is not None and suite.verify(public_key[1:], message, signature)
+    return (
+        suite is not None
+        and len(public_key) == 1 + suite.key_size_bytes
+        and len(signature) == suite.signature_size_bytes
+        and suite.verify(public_key[1:], message, signature)
+    )
+
+
+def _suite_names() -> str:
+    return ", ".join(suite.name for suite in SUITES.values())
+
+
+def _suite_of(public_key: bytes) -> Suite:
+    """The suite of a public key that has the size its algorithm byte asks for."""
+    if not public_key:
+        raise GuildbookError("key.malformed", "the public key is empty", key=public_key)
+    suite = SUITES.get(public_key[0])
+    if suite is None:
+        raise GuildbookError(
+            "key.unsupported",
+            f"no algorithm has the byte {public_key[0]:#04x}",
+            hint=f"use {_suite_names()}",
+            key=public_key,
+        )
+    if len(public_key) != 1 + suite.key_size_bytes:
+        raise GuildbookError(
+            "key.malformed",
+            f"{suite.name} has keys of {suite.key_size_bytes} bytes after the algorithm byte, "
+            f"and this has {len(public_key) - 1}",
+            key=public_key,
+        )
+    return suite
 
 
 def check_public_key(public_key: bytes) -> None:
     """Raise `GuildbookError` unless `public_key` is fit to be registered.
 
-    "key.unsupported" for an unknown algorithm byte, "key.malformed" for a wrong length or bytes that are not a key,
-    "key.small_order" for a key with which anybody can sign.
+    "key.unsupported" for an unknown algorithm byte, "key.malformed" for a wrong length or bytes that are not
+    a key, "key.small_order" for a key with which anybody can sign.
     """
-    if not public_key:
-        raise GuildbookError("key.malformed", "the public key is empty", key=public_key)
-    suite = SUITES.get(public_key[0])
-    if suite is None:
-        raise GuildbookError("key.unsupported", f"no algorithm has the byte {public_key[0]:#04x}",
-                             hint=f"use {', '.join(known.name for known in SUITES.values())}", key=public_key)  # fmt: skip
-    if len(public_key) != 1 + suite.key_size_bytes:
-        raise GuildbookError("key.malformed", f"an {suite.name} key has {suite.key_size_bytes} bytes after the algorithm "
-                             f"byte, and this has {len(public_key) - 1}", key=public_key)  # fmt: skip
-    suite.check(public_key[1:])
+    _suite_of(public_key).check(public_key[1:])
 
 
 class SigningKey:
-    """A secret Ed25519 key. Signing is deterministic (RFC 8032): the same key and message give the same signature.
+    """A secret Ed25519 key. Signing is deterministic (RFC 8032): the same key and message give the same
+    signature.
 
-    The secret is not shown by `repr`, and is left only through `seed`.
+    `repr` does not show the secret.
     """
 
     __slots__ = ("_seed", "public_key")
 
     def __init__(self, seed: bytes) -> None:
         if len(seed) != SEED_SIZE_BYTES:
-            raise GuildbookError("key.malformed", f"a seed has {SEED_SIZE_BYTES} bytes, and this has {len(seed)}")
+            raise GuildbookError(
+                "key.malformed", f"a seed has {SEED_SIZE_BYTES} bytes, and this has {len(seed)}"
+            )
         self._seed = seed
-        self.public_key = bytes((ED25519,)) + ed25519_zebra.ed_public_from_secret(seed)
+        self.public_key: bytes = bytes((ED25519,)) + ed25519_zebra.ed_public_from_secret(seed)
 
     @classmethod
     def from_seed(cls, seed: bytes) -> SigningKey:
-        """The key of a seed of 32 secret bytes (RFC 8032, section 5.1.5); raises "key.malformed" for another length."""
+        """The key of a seed of 32 secret bytes (RFC 8032, section 5.1.5); raises "key.malformed" for another
+        length.
+        """
         return cls(seed)
 
     @classmethod
@@ -162,8 +197,11 @@ class SigningKey:
         The seed is `tagged("key-seed", entropy)`; raises `GuildbookError` "key.malformed" for fewer bytes.
         """
         if len(entropy) < ENTROPY_SIZE_BYTES_MIN:
-            raise GuildbookError("key.malformed", f"a key needs {ENTROPY_SIZE_BYTES_MIN} bytes of entropy or more, and "
-                                 f"{len(entropy)} were given")  # fmt: skip
+            raise GuildbookError(
+                "key.malformed",
+                f"a key needs {ENTROPY_SIZE_BYTES_MIN} bytes of entropy or more, and "
+                f"{len(entropy)} were given",
+            )
         return cls(tagged("key-seed", entropy))
 
     @property
@@ -173,7 +211,8 @@ class SigningKey:
 
     def sign(self, message: bytes) -> bytes:
         """The signature (64 bytes) of `message`."""
-        return ed25519_zebra.ed_sign(self._seed, message)
+        signature: bytes = ed25519_zebra.ed_sign(self._seed, message)
+        return signature
 
     def __repr__(self) -> str:
         """The public key, in its text form."""
@@ -181,30 +220,34 @@ class SigningKey:
 
 
 def key_text(public_key: bytes) -> str:
-    """The text form of a public key, `ed25519:<64 hexadecimal digits>`; raises as `parse_key_text` does for an unknown
-    algorithm or a wrong length."""
-    suite = SUITES.get(public_key[0]) if public_key else None
-    if suite is None:
-        raise GuildbookError("key.unsupported", f"no algorithm has the first byte of {public_key.hex()!r}", key=public_key)
-    if len(public_key) != 1 + suite.key_size_bytes:
-        raise GuildbookError("key.malformed", f"an {suite.name} key has {suite.key_size_bytes} bytes after the algorithm "
-                             f"byte, and this has {len(public_key) - 1}", key=public_key)  # fmt: skip
-    return f"{suite.name}:{public_key[1:].hex()}"
+    """The text form of a public key, `ed25519:<64 hexadecimal digits>`.
+
+    Raises `GuildbookError` "key.unsupported" for an unknown algorithm byte and "key.malformed" for a wrong
+    length.
+    """
+    return f"{_suite_of(public_key).name}:{public_key[1:].hex()}"
 
 
 def parse_key_text(text: str) -> bytes:
     """The public key (algorithm byte and raw key) whose text form is `text`: lower-case digits, no spaces.
 
-    Raises `GuildbookError` "key.unsupported" for an unknown algorithm and "key.malformed" for anything else that is not
-    such a text. It does not judge the key: that is `check_public_key`.
+    Raises `GuildbookError` "key.unsupported" for an unknown algorithm and "key.malformed" for anything else
+    that is not such a text. It does not judge the key: that is `check_public_key`.
     """
     name, colon, digits = text.partition(":")
     for algorithm, suite in SUITES.items():
         if suite.name == name and colon:
-            if len(digits) != 2 * suite.key_size_bytes or not set(digits) <= set("0123456789abcdef"):
-                raise GuildbookError("key.malformed", f"{text[:160]!r} is no {name} key",
-                                     hint=f"use {name}: and {2 * suite.key_size_bytes} lower-case hexadecimal digits",
-                                     text=text)  # fmt: skip
+            if len(digits) != 2 * suite.key_size_bytes or not _HEXADECIMAL.issuperset(digits):
+                raise GuildbookError(
+                    "key.malformed",
+                    f"{text[:160]!r} is no {name} key",
+                    hint=f"use {name}: and {2 * suite.key_size_bytes} lower-case hexadecimal digits",
+                    text=text,
+                )
             return bytes((algorithm,)) + bytes.fromhex(digits)
-    raise GuildbookError("key.unsupported", f"{text[:160]!r} names no known algorithm",
-                         hint=f"use {', '.join(suite.name for suite in SUITES.values())}", text=text)  # fmt: skip
+    raise GuildbookError(
+        "key.unsupported",
+        f"{text[:160]!r} names no known algorithm",
+        hint=f"use {_suite_names()}",
+        text=text,
+    )

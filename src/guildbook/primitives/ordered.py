@@ -1,12 +1,13 @@
 """Keys whose bytes sort as their values do.
 
-A key-value store orders keys as unsigned bytes, and the state tree commits to that order. So each component of a
-primary key or index is encoded such that three laws hold for values of one kind:
+A key-value store orders keys as unsigned bytes, and the state tree commits to that order. So each component
+of a primary key or index is encoded such that three laws hold for values of one kind:
 
 * order: `a < b` exactly if `encode(a) < encode(b)` as bytes;
 * self-delimiting: decoding needs no length, so components are joined without separators;
-* prefix-free: no encoding is a proper prefix of another, so keys of the same kinds sort component by component,
-  and the keys that begin with given components are one unbroken range: `prefix` up to `prefix_end(prefix)`.
+* prefix-free: no encoding is a proper prefix of another, so keys of the same kinds sort component by
+  component, and the keys that begin with given components are one unbroken range: `prefix` up to
+  `prefix_end(prefix)`.
 
 | kind   | encoding |
 |--------|----------|
@@ -17,7 +18,8 @@ primary key or index is encoded such that three laws hold for values of one kind
 | digest | 32 bytes as they are |
 | optional | 00 for nothing; 01 and the encoding of the value: nothing sorts first |
 
-Each decoder takes the whole key and the offset of its component, and returns the value and the offset after it.
+Each decoder takes the whole key and the offset of its component, and returns the value and the next offset.
+Every refusal is a `GuildbookError` "canonical.malformed".
 """
 
 from __future__ import annotations
@@ -34,20 +36,26 @@ _ESCAPED_ZERO = b"\0\xff"
 
 
 def _malformed(what: str, key: bytes, offset: int) -> GuildbookError:
-    return GuildbookError("canonical.malformed", f"key {key.hex()} has no {what} at byte {offset}",
-                          key=key, offset=offset)  # fmt: skip
+    return GuildbookError(
+        "canonical.malformed", f"key {key.hex()} has no {what} at byte {offset}", key=key, offset=offset
+    )
 
 
 def encode_int(value: int) -> bytes:
-    """8 bytes for an integer in [-2^63, 2^63 - 1]; raises `GuildbookError` "canonical.malformed" outside it."""
+    """8 bytes for an integer in [-2^63, 2^63 - 1]; raises "canonical.malformed" outside it."""
     if not INT_MIN <= value <= INT_MAX:
-        raise GuildbookError("canonical.malformed", f"the integer {value} does not fit a key: keys hold 64 bits signed",
-                             value=value)  # fmt: skip
+        raise GuildbookError(
+            "canonical.malformed",
+            f"the integer {value} does not fit a key: keys hold 64 bits signed",
+            value=value,
+        )
     return (value + _INT_OFFSET).to_bytes(INT_SIZE_BYTES, "big")
 
 
 def decode_int(key: bytes, offset: int = 0) -> tuple[int, int]:
-    """The integer at `offset`, and the offset after it; raises "canonical.malformed" if fewer than 8 bytes are left."""
+    """The integer at `offset`, and the offset after it; raises "canonical.malformed" if fewer than 8 bytes
+    are left.
+    """
     end = offset + INT_SIZE_BYTES
     if end > len(key):
         raise _malformed("integer", key, offset)
@@ -60,7 +68,7 @@ def encode_bool(value: bool) -> bytes:
 
 
 def decode_bool(key: bytes, offset: int = 0) -> tuple[bool, int]:
-    """The truth value at `offset`, and the offset after it; raises "canonical.malformed" for any other byte."""
+    """The truth value at `offset`, and the offset after it; refuses bytes other than 00 and 01."""
     end = offset + 1
     byte = key[offset:end]
     if byte not in (b"\0", b"\x01"):
@@ -74,8 +82,9 @@ def encode_bytes(value: bytes) -> bytes:
 
 
 def decode_bytes(key: bytes, offset: int = 0) -> tuple[bytes, int]:
-    """The bytes at `offset`, and the offset after their end; raises "canonical.malformed" if the end is missing or a
-    zero is escaped in another way."""
+    """The bytes at `offset`, and the offset after their end; raises "canonical.malformed" if the end is
+    missing or a zero is escaped in another way.
+    """
     at = offset
     while True:
         at = key.find(b"\0", at)
@@ -92,12 +101,15 @@ def encode_text(value: str) -> bytes:
     try:
         return encode_bytes(value.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise GuildbookError("canonical.malformed", f"the text {value!r} has no UTF-8: {error.reason}",
-                             value=value) from error  # fmt: skip
+        raise GuildbookError(
+            "canonical.malformed", f"the text {value!r} has no UTF-8: {error.reason}", value=value
+        ) from error
 
 
 def decode_text(key: bytes, offset: int = 0) -> tuple[str, int]:
-    """The text at `offset`, and the offset after it; raises "canonical.malformed" if it is not ended or not UTF-8."""
+    """The text at `offset`, and the offset after it; raises "canonical.malformed" if it is not ended or not
+    UTF-8.
+    """
     raw, end = decode_bytes(key, offset)
     try:
         return raw.decode("utf-8"), end
@@ -108,14 +120,18 @@ def decode_text(key: bytes, offset: int = 0) -> tuple[str, int]:
 def encode_digest(value: bytes) -> bytes:
     """The 32 bytes themselves; raises "canonical.malformed" for another length."""
     if len(value) != DIGEST_SIZE_BYTES:
-        raise GuildbookError("canonical.malformed",
-                             f"a digest has {DIGEST_SIZE_BYTES} bytes, and this has {len(value)}",
-                             value=value)  # fmt: skip
+        raise GuildbookError(
+            "canonical.malformed",
+            f"a digest has {DIGEST_SIZE_BYTES} bytes, and this has {len(value)}",
+            value=value,
+        )
     return value
 
 
 def decode_digest(key: bytes, offset: int = 0) -> tuple[bytes, int]:
-    """The digest at `offset`, and the offset after it; raises "canonical.malformed" if fewer than 32 bytes are left."""
+    """The digest at `offset`, and the offset after it; raises "canonical.malformed" if fewer than 32 bytes
+    are left.
+    """
     end = offset + DIGEST_SIZE_BYTES
     if end > len(key):
         raise _malformed("digest", key, offset)
@@ -128,13 +144,15 @@ def encode_optional(encoded: bytes | None) -> bytes:
 
 
 def decode_presence(key: bytes, offset: int = 0) -> tuple[bool, int]:
-    """Whether an optional component is present, and the offset of its value (if absent: of the next component);
-    raises "canonical.malformed" for any byte but 00 and 01."""
+    """Whether an optional component is present, and the offset of its value (if absent: of the next
+    component); raises "canonical.malformed" for any byte but 00 and 01.
+    """
     return decode_bool(key, offset)
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
-    """The smallest key greater than every key that begins with `prefix`: with `prefix` itself, the ends of a range.
+    """The smallest key greater than every key that begins with `prefix`: with `prefix` itself, the ends of a
+    range.
 
     None if there is none, which is so for the empty prefix and for one of FF alone: the range has no end.
     """
