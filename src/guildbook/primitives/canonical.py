@@ -53,42 +53,50 @@ class CanonicalError(GuildbookError):
     """
 
 
-_SCALARS = frozenset((type(None), bool, int, str, bytes))
 _ENCODER = msgspec.msgpack.Encoder()
+_SCALARS = frozenset((type(None), bool, int, str, bytes))
+_are_scalars = _SCALARS.issuperset
+
+_records: set[type] = set()
+"""The struct types met so far that are declared array_like, so that each is examined once."""
 
 
-def _check_values(values: tuple[Any, ...] | list[Any], depth: int) -> None:
-    """Raise `CanonicalError` unless all `values`, `depth` arrays deep, have a canonical encoding."""
-    if _SCALARS.issuperset(map(type, values)):
+def _check(value: Any, depth: int) -> None:
+    """Raise `CanonicalError` unless `value`, which is no scalar and has `depth` arrays around it, has a
+    canonical encoding.
+    """
+    kind = type(value)
+    if kind is list or kind is tuple:
+        items = value
+    elif kind in _records or _is_record(kind):
+        items = msgspec.structs.astuple(value)
+    elif issubclass(kind, (enum.StrEnum, enum.IntEnum)):
         return
-    for value in values:
-        kind = type(value)
-        if kind in _SCALARS:
-            continue
-        if kind is list or kind is tuple:
-            items = value
-        elif issubclass(kind, msgspec.Struct):
-            if not kind.__struct_config__.array_like:
-                raise CanonicalError(
-                    "canonical.malformed", f"{kind.__name__} is not declared array_like", type=kind.__name__
-                )
-            items = msgspec.structs.astuple(value)
-        elif issubclass(kind, (enum.StrEnum, enum.IntEnum)):
-            continue
-        else:
-            raise CanonicalError(
-                "canonical.malformed",
-                f"a value of type {kind.__name__} has no canonical encoding",
-                hint="use None, bool, int, str, bytes, list, tuple or an array_like struct",
-                type=kind.__name__,
-            )
-        if depth >= NESTING_DEPTH_MAX:
-            raise CanonicalError(
-                "canonical.malformed",
-                f"more than {NESTING_DEPTH_MAX} arrays inside one another",
-                depth_max=NESTING_DEPTH_MAX,
-            )
-        _check_values(items, depth + 1)
+    else:
+        raise CanonicalError(
+            "canonical.malformed",
+            f"a value of type {kind.__name__} has no canonical encoding",
+            hint="use None, bool, int, str, bytes, StrEnum, IntEnum, list, tuple or an array_like struct",
+            type=kind.__name__,
+        )
+    if depth >= NESTING_DEPTH_MAX:
+        raise CanonicalError(
+            "canonical.malformed",
+            f"more than {NESTING_DEPTH_MAX} arrays inside one another",
+            depth_max=NESTING_DEPTH_MAX,
+        )
+    if not _are_scalars(map(type, items)):
+        for item in items:
+            if type(item) not in _SCALARS:
+                _check(item, depth + 1)
+
+
+def _is_record(kind: type) -> bool:
+    """Whether a type is a struct that is encoded as the array of its fields; remembers that it is."""
+    if not issubclass(kind, msgspec.Struct) or not kind.__struct_config__.array_like:
+        return False
+    _records.add(kind)
+    return True
 
 
 def encode(value: Any) -> bytes:
@@ -100,7 +108,8 @@ def encode(value: Any) -> bytes:
     `NESTING_DEPTH_MAX`. (`Any`: what is allowed is a recursive choice that includes every array_like struct,
     and is checked here.)
     """
-    _check_values((value,), 0)
+    if type(value) not in _SCALARS:
+        _check(value, 0)
     try:
         return _ENCODER.encode(value)
     except (OverflowError, UnicodeEncodeError) as error:
@@ -177,8 +186,8 @@ def decode(data: bytes, of: Any, /) -> Any:
         reader = _readers[of] = _Reader(of)
     try:
         value = reader.decode(data)
-        if reader.examine:
-            _check_values((value,), 0)
+        if reader.examine and type(value) not in _SCALARS:
+            _check(value, 0)
         if _ENCODER.encode(value) == data:
             return value
     except (msgspec.DecodeError, UnicodeDecodeError, CanonicalError) as error:
