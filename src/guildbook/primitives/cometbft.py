@@ -31,7 +31,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from guildbook.primitives import keys
+from guildbook.primitives import keys, merkle_log
 from guildbook.primitives import protobuf as pb
 from guildbook.primitives.errors import GuildbookError
 
@@ -71,7 +71,7 @@ TRUST_LEVEL_ONE_THIRD = (1, 3)
 CLOCK_DRIFT_NS = 10 * NANOSECONDS_PER_SECOND
 """How far ahead of `now_ns` a header may be, as in CometBFT's light client."""
 
-EMPTY_HASH = hashlib.sha256(b"").digest()
+EMPTY_HASH = merkle_log.EMPTY_ROOT
 """The Merkle root of an empty list: no transactions, no results, no evidence."""
 
 
@@ -254,25 +254,8 @@ class ExecTxResult:
 
 
 def merkle_root(items: Iterable[bytes]) -> bytes:
-    """The RFC 6962 Merkle root (32 bytes) over `items`; the hash of nothing for an empty list.
-
-    Joining neighbours level by level and carrying an odd last one up gives RFC 6962's split at the largest
-    power of two.
-    """
-    sha256 = hashlib.sha256
-    level = []
-    for item in items:
-        leaf = sha256(b"\x00")
-        leaf.update(item)
-        level.append(leaf.digest())
-    if not level:
-        return EMPTY_HASH
-    while len(level) > 1:
-        above = [sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
-        if len(level) & 1:
-            above.append(level[-1])
-        level = above
-    return level[0]
+    """The RFC 6962 Merkle root (32 bytes) over `items`; `EMPTY_HASH` when there are none."""
+    return merkle_log.root([merkle_log.leaf_hash(item) for item in items])
 
 
 def header_hash(header: Header) -> bytes:
@@ -348,9 +331,11 @@ def evidence_hash(evidence: Iterable[bytes]) -> bytes:
 
 def part_set_header(block_bytes: bytes) -> PartSetHeader:
     """The number of 64 KiB parts in a block's bytes and the Merkle root over them."""
-    view = memoryview(block_bytes)
-    parts = [view[offset : offset + PART_SIZE_BYTES] for offset in range(0, len(view), PART_SIZE_BYTES)]
-    return PartSetHeader(len(parts), merkle_root(parts))  # type: ignore[arg-type]  # hashing reads a view as it reads bytes
+    parts = [
+        block_bytes[offset : offset + PART_SIZE_BYTES]
+        for offset in range(0, len(block_bytes), PART_SIZE_BYTES)
+    ]
+    return PartSetHeader(len(parts), merkle_root(parts))
 
 
 def block_id(header: Header, block_bytes: bytes) -> BlockID:
@@ -736,7 +721,7 @@ def verify_commit_trusting(
         raise CometError(
             "cometbft.not_enough_trust",
             "too little of the trusted voting power signed the block",
-            hint="Too much of the validator set has changed; verify a header nearer to the trusted one first.",
+            hint="Too much of the validator set has changed; verify a header in between first.",
             height=commit.height,
             power=power,
             total_power=trusted.total_power,
