@@ -13,11 +13,11 @@ import json
 from typing import Any
 
 import pytest
-from shared_data import shared
 
 from guildbook.primitives import cometbft as comet
 from guildbook.primitives import protobuf as pb
 from guildbook.primitives.errors import GuildbookError
+from shared_data import shared
 
 KVSTORE = "engine/rpc-kvstore/v0_38/incoming"
 GAIA = "engine/rpc-gaia/incoming"
