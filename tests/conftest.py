@@ -1,7 +1,7 @@
 """Settings of all tests: how many examples the laws are tried on.
 
-The default profile is quick; `HYPOTHESIS_PROFILE=long` tries many more. Examples differ from run to run, and a
-failure prints how to reproduce it.
+The default profile is quick; `HYPOTHESIS_PROFILE=long` tries many more. Examples differ from run to run, and
+a failure prints how to reproduce it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Laws of ordered keys: they sort as their values do, come back the same, and no key begins with another."""
 
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -30,7 +32,7 @@ awkward_text = st.text(st.sampled_from("\0\x01aé￿\U0010ffff"), max_size=8) | 
     st.characters(exclude_categories=["Cs"]), max_size=12
 )
 
-KINDS = {
+KINDS: dict[str, tuple[Callable[[Any], bytes], Callable[..., tuple[Any, int]], st.SearchStrategy[Any]]] = {
     "int": (encode_int, decode_int, st.integers(INT_MIN, INT_MAX) | st.integers(-3, 3)),
     "bool": (encode_bool, decode_bool, st.booleans()),
     "text": (encode_text, decode_text, awkward_text),

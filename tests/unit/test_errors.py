@@ -84,9 +84,18 @@ def test_a_network_id_is_accepted(value):
 
 @pytest.mark.parametrize(
     "value",
-    ["", "a" * (NETWORK_ID_CHARACTERS_MIN - 1), "a" * (NETWORK_ID_CHARACTERS_MAX + 1), "Net-1", "-net", "net-", "n_t",
-     "net\n", "nét"],
-)  # fmt: skip
+    [
+        "",
+        "a" * (NETWORK_ID_CHARACTERS_MIN - 1),
+        "a" * (NETWORK_ID_CHARACTERS_MAX + 1),
+        "Net-1",
+        "-net",
+        "net-",
+        "n_t",
+        "net\n",
+        "nét",
+    ],
+)
 def test_a_network_id_is_refused(value):
     with pytest.raises(GuildbookError, match="no network id") as caught:
         check_network_id(value)
