@@ -16,7 +16,7 @@ know, says what each position means. An enumeration is its value.
 and then writes the value again: bytes that do not come back the same are refused. That one comparison refuses
 every long form, surplus field and lenient conversion, those that a later msgspec may invent included. Which
 of the two codes a refusal has is decided by `first_fault`, a reader of the profile in plain Python, so the
-code depends on the bytes and the type alone, and it says at which byte the trouble lies.
+code depends on the bytes and the type alone, and the message says at which byte the trouble lies.
 
 Source: MessagePack specification (2013, "bin" and "str" families).
 """
@@ -48,8 +48,8 @@ else:
 class CanonicalError(GuildbookError):
     """Bytes that are not the canonical encoding, or a value that has none.
 
-    Code "canonical.malformed": not the profile, or not of the expected type. Code "canonical.not_canonical":
-    readable, but not the one form that the value has.
+    Code "canonical.not_canonical": an integer or a length has a longer form than it needs. Code
+    "canonical.malformed": anything else, a value of another type than the expected one included.
     """
 
 
@@ -177,9 +177,9 @@ def decode(data: bytes, of: Any, /) -> Any:
     """The value of the type `of` whose canonical encoding is `data`.
 
     `of` is an array_like struct, a scalar of the profile, or a list, tuple or union of such; constraints
-    declared with `msgspec.Meta` are checked. Raises `CanonicalError` "canonical.malformed" if `data` is
-    outside the profile or is not of the type, and "canonical.not_canonical" if another sequence of bytes is
-    the encoding of the same value. Asserts that the type has no part that the profile excludes.
+    declared with `msgspec.Meta` are checked. Raises `CanonicalError` "canonical.not_canonical" if `data` has
+    an integer or a length in a longer form than it needs, and "canonical.malformed" if it is outside the
+    profile otherwise or not of the type. Asserts that the type has no part that the profile excludes.
     """
     reader = _readers.get(of)
     if reader is None:
@@ -198,7 +198,7 @@ def decode(data: bytes, of: Any, /) -> Any:
             raise  # The data is not deep: it is our own stack that is nearly used up.
         raise fault from error
     raise first_fault(data) or CanonicalError(
-        "canonical.not_canonical", "a record has another number of fields than its type"
+        "canonical.malformed", "a record has another number of fields than its type"
     )
 
 
