@@ -96,9 +96,9 @@ def _fold_peaks(peaks: Iterable[bytes]) -> bytes:
 # Verifiers
 
 
-def _require(condition: bool, code: str, message: str, **fields: object) -> None:
+def _require(condition: bool, code: str, message: str) -> None:
     if not condition:
-        raise ProofError(code, message, **fields)
+        raise ProofError(code, message)
 
 
 def _check_proof_hashes(proof: Sequence[bytes], code: str) -> None:
