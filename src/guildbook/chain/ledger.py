@@ -1,0 +1,277 @@
+"""A ledger on a store: open it, apply a block, commit it in one batch, read what it holds.
+
+Invariant. Everything a block changes, with its height and hashes, is one atomic durable write; so at any moment the
+store is exactly the state after some block. What memory holds beside (tree, edge, cached rows) moves only after that
+write has returned.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from guildbook.chain.changes import BlockChanges, decode_changes
+from guildbook.chain.genesis import Genesis, apply_genesis, empty_state, read_genesis
+from guildbook.chain.head import FORMAT_KEY, GENESIS_KEY, HEAD_KEY, STORE_FORMAT, Head, decode_head
+from guildbook.chain.receipt import Location, Receipt, decode_receipt
+from guildbook.chain.state import State
+from guildbook.chain.transaction import Transaction
+from guildbook.chain.transition import BlockInput, BlockResult, apply_block, begin_block
+from guildbook.primitives.canonical import CanonicalError, decode, encode
+from guildbook.primitives.cometbft import (
+    NO_BLOCK,
+    Block,
+    BlockID,
+    Commit,
+    ValidatorSet,
+    decode_block,
+    decode_commit,
+    decode_validator_set,
+    encode_validator_set,
+)
+from guildbook.primitives.errors import GuildbookError
+from guildbook.primitives.hashing import sha256
+from guildbook.primitives.merkle_log import LogReader, load_edge
+from guildbook.primitives.state_tree import StateTree, TreeReader
+from guildbook.runtime.call import Execution
+from guildbook.runtime.catalogue import Catalogue
+from guildbook.runtime.registry import Registry
+from guildbook.runtime.releases import active_releases
+from guildbook.state import layout
+from guildbook.state.kv import KeyValueStore, Reader
+from guildbook.state.overlay import Overlay
+from guildbook.state.schema import TableSchema
+
+
+def _corrupt(what: str) -> GuildbookError:
+    return GuildbookError(
+        "store.corrupt", f"the store is damaged: {what}", hint="restore a backup, or rebuild from the blocks"
+    )
+
+
+class View:
+    """Everything a ledger holds, as of one committed block. Cheap to make, and safe in any thread."""
+
+    def __init__(self, network: str, reader: Reader, registry: Registry) -> None:
+        self.network = network
+        self.reader = reader
+        self.registry = registry
+        data = reader.get(HEAD_KEY)
+        if data is None:
+            raise _corrupt("it has no head")
+        self.head: Head = decode_head(data)
+
+    def block(self, height: int) -> Block | None:
+        """The block of ``height`` (1 up), or None."""
+        data = self.reader.get(layout.height_key(layout.BLOCKS, height))
+        return None if data is None else decode_block(data)
+
+    def block_bytes(self, height: int) -> bytes | None:
+        """The block of ``height`` as stored."""
+        return self.reader.get(layout.height_key(layout.BLOCKS, height))
+
+    def commit(self, height: int) -> Commit | None:
+        """The commit that decided the block of ``height``, or None."""
+        data = self.reader.get(layout.height_key(layout.COMMITS, height))
+        return None if data is None else decode_commit(data)
+
+    def validators(self, height: int) -> ValidatorSet:
+        """The validator set of ``height``."""
+        found = next(
+            iter(
+                self.reader.scan(
+                    layout.VALIDATORS, layout.height_key(layout.VALIDATORS, height) + b"\0", reverse=True
+                )
+            ),
+            None,
+        )
+        if found is None:
+            raise _corrupt(f"no validator set for height {height}")
+        return decode_validator_set(found[1])
+
+    def changes_bytes(self, height: int) -> bytes | None:
+        """The change feed's entry of ``height`` (0 is genesis) as stored, or None."""
+        return self.reader.get(layout.height_key(layout.CHANGES, height))
+
+    def changes(self, height: int) -> BlockChanges | None:
+        """The changes of ``height``, or None."""
+        data = self.changes_bytes(height)
+        return None if data is None else decode_changes(data)
+
+    def location(self, transaction: bytes) -> Location | None:
+        """Where the receipt of ``transaction`` is, or None when it was never applied or rejected."""
+        data = self.reader.get(layout.TRANSACTIONS + transaction)
+        return None if data is None else decode(data, Location)
+
+    def receipt_bytes(self, location: Location) -> bytes:
+        """The canonical receipt at ``location``."""
+        changes = self.changes(location.height)
+        if changes is None or location.index >= len(changes.receipts):
+            raise _corrupt(f"no receipt {location.index} in block {location.height}")
+        return changes.receipts[location.index]
+
+    def receipt(self, transaction: bytes) -> Receipt | None:
+        """The receipt of ``transaction``, or None."""
+        location = self.location(transaction)
+        return None if location is None else decode_receipt(self.receipt_bytes(location))
+
+    def log(self) -> LogReader:
+        """The log over all receipts."""
+        return LogReader(lambda tile: self.reader.get(layout.LOG + tile), self.head.log_size)
+
+    def tree(self) -> TreeReader:
+        """The state tree."""
+
+        def digest(key: bytes) -> bytes:
+            row = self.reader.get(layout.ROWS + key)
+            if row is None:
+                raise _corrupt(f"the state tree has a row that is not there: {key.hex()}")
+            return sha256(row)
+
+        return TreeReader(lambda path: self.reader.get(layout.TREE + path), digest)
+
+    def row_bytes(self, schema: TableSchema, *key: Any) -> bytes | None:
+        """The canonical row with this primary key, or None."""
+        return self.reader.get(schema.key(*key))
+
+    def rows(self, schema: TableSchema, prefix: tuple[Any, ...] = ()) -> Iterator[Any]:
+        """The rows whose key starts with ``prefix``, in key order."""
+        overlay = Overlay(self.reader)
+        yield from overlay.scan(schema, None, schema.key_prefixes[len(prefix)](*prefix))
+
+    def execution(self) -> Execution:
+        """The contracts as they run after this block, for queries; nothing that they write is kept."""
+        return begin_block(
+            Overlay(self.reader),
+            self.network,
+            self.head.height,
+            self.head.time_ns,
+            self.registry,
+            migrate=False,
+        )
+
+    def catalogue(self) -> Catalogue:
+        """The declarations of the contracts that run after this block."""
+        execution = self.execution()
+        return Catalogue(loaded.contract for loaded in execution.active.values())
+
+    def releases(self) -> dict[str, Any]:
+        """The release of each contract that runs after this block."""
+        return {**active_releases(Overlay(self.reader), max(self.head.height, 0))}
+
+
+class Ledger:
+    """The writing side: one instance for a store, used by one thread."""
+
+    def __init__(self, store: KeyValueStore, registry: Registry) -> None:
+        """Open the ledger in ``store``.
+
+        Raises GuildbookError ``store.missing``, ``store.version`` or ``store.corrupt``.
+        """
+        self.store = store
+        self.registry = registry
+        form = store.get(FORMAT_KEY)
+        if form is None:
+            raise GuildbookError(
+                "store.missing", "the store holds no ledger", hint="create one with: guildbook init"
+            )
+        if form != encode(STORE_FORMAT):
+            raise GuildbookError(
+                "store.version",
+                f"the store has format {form.hex()}",
+                hint=f"this software reads format {STORE_FORMAT}; see the changelog",
+            )
+        try:
+            self.genesis: Genesis = read_genesis(store.get(GENESIS_KEY) or b"")
+            head = decode_head(store.get(HEAD_KEY) or b"")
+        except (GuildbookError, CanonicalError) as error:
+            raise _corrupt(str(error)) from error
+        tree = StateTree(lambda path: store.get(layout.TREE + path))
+        edge = load_edge(lambda tile: store.get(layout.LOG + tile), head.log_size)
+        if tree.root() != head.state_root or edge.root() != head.log_root:
+            raise _corrupt("its roots do not belong to its head")
+        self.state = State(self.genesis.network, store, tree, edge, head)
+
+    @classmethod
+    def create(cls, store: KeyValueStore, genesis: Genesis, registry: Registry) -> "Ledger":
+        """Found the ledger of ``genesis`` in an empty ``store``. Raises GuildbookError ``store.not_empty``."""
+        if store.get(FORMAT_KEY) is not None:
+            raise GuildbookError(
+                "store.not_empty",
+                "the store holds a ledger already",
+                hint="name another folder, or open this one with: guildbook run",
+            )
+        state = empty_state(genesis.network, store)
+        result = apply_genesis(genesis, state, registry)
+        head = Head(
+            0,
+            result.time_ns,
+            result.state_root,
+            result.edge.root(),
+            0,
+            result.app_hash,
+            result.results_hash,
+            b"",
+            0,
+            b"",
+            b"",
+        )
+        store.write(
+            [
+                *result.writes,
+                (FORMAT_KEY, encode(STORE_FORMAT)),
+                (GENESIS_KEY, genesis.to_json()),
+                (layout.height_key(layout.VALIDATORS, 1), encode_validator_set(genesis.validator_set)),
+                (HEAD_KEY, head.encode()),
+            ]
+        )
+        return cls(store, registry)
+
+    @property
+    def head(self) -> Head:
+        """The last committed block."""
+        return self.state.head
+
+    def view(self) -> View:
+        """What the ledger holds now; later blocks do not change it."""
+        return View(self.genesis.network, self.store.snapshot(), self.registry)
+
+    def apply(self, block: BlockInput, checked: Mapping[bytes, Transaction] | None = None) -> BlockResult:
+        """Run a block; nothing is kept until ``commit``."""
+        return apply_block(self.state, block, self.registry, checked)
+
+    def commit(
+        self,
+        result: BlockResult,
+        block: BlockID = NO_BLOCK,
+        header_app_hash: bytes = b"",
+        engine_writes: list[tuple[bytes, bytes | None]] | None = None,
+    ) -> Head:
+        """Store ``result`` and what the engine adds to it (block, commit) in one batch, and move on.
+
+        Raises GuildbookError ``store.full`` or ``store.io``; then the ledger is as it was.
+        """
+        state = self.state
+        assert result.height == state.head.height + 1, f"commit of {result.height} after {state.head.height}"
+        head = Head(
+            result.height,
+            result.time_ns,
+            result.state_root,
+            result.edge.root(),
+            result.edge.size,
+            result.app_hash,
+            result.results_hash,
+            block.hash,
+            block.parts.total,
+            block.parts.hash,
+            header_app_hash,
+        )
+        self.store.write([*result.writes, *(engine_writes or []), (HEAD_KEY, head.encode())])
+        state.tree.commit(result.tree_update)
+        state.edge = result.edge
+        state.head = head
+        for difference in result.differences:
+            state.cache.put(difference.key, difference.after)
+        return head
+
+    def close(self) -> None:
+        """Release the store."""
+        self.store.close()

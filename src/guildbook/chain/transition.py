@@ -1,0 +1,295 @@
+"""The state transition: a block and the state before it give receipts, a new state, and its hash.
+
+``apply_block`` depends on its arguments alone. It writes nothing: what it returns is committed by the ledger in one
+batch, or dropped. The order of work is the protocol: release changes, then each transaction in order, then roots.
+
+A transaction is judged in this order: form, version and network, validity in height, id not used before, signature,
+signer active, then its calls. A failure before the calls makes it invalid: it should not have been proposed, takes no
+effect and does not use up its id.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+from guildbook.chain.bundle import decode_bundle
+from guildbook.chain.changes import BlockChanges, RowChange, TransactionSummary
+from guildbook.chain.head import application_hash
+from guildbook.chain.receipt import Location, Outcome, Receipt
+from guildbook.chain.state import State
+from guildbook.chain.transaction import Transaction, decode_transaction, signature_holds
+from guildbook.contract.contract import Sender
+from guildbook.primitives.cometbft import ExecTxResult, results_hash
+from guildbook.primitives.errors import GuildbookError
+from guildbook.primitives.hashing import tagged
+from guildbook.primitives.merkle_log import LogEdge, extend, leaf_hash
+from guildbook.primitives.merkle_log import root as merkle_root
+from guildbook.primitives.state_tree import TreeUpdate
+from guildbook.runtime.call import Applied, Execution, Fault, Refused
+from guildbook.runtime.identity import Refusal
+from guildbook.runtime.parameters import Parameters, parameters_in_force
+from guildbook.runtime.registry import LoadedContract, Registry
+from guildbook.runtime.releases import SOURCES, active_releases
+from guildbook.state import layout
+from guildbook.state.overlay import Overlay, RowDifference
+
+NANOSECONDS_PER_MILLISECOND = 1_000_000
+MALFORMED_BUNDLE_CODE = 1
+
+_encode = msgspec.msgpack.Encoder().encode
+_NO_SENDER = Sender("", "", b"")
+
+
+class BlockInput(NamedTuple):
+    """What the engine decided: height (1 up), time in nanoseconds since 1970, and the bundles in order."""
+
+    height: int
+    time_ns: int
+    bundles: Sequence[bytes]
+
+
+class BlockResult(NamedTuple):
+    """What a block does, not yet committed. ``writes`` are all pairs to store but those of the engine."""
+
+    height: int
+    time_ns: int
+    receipts: list[bytes]
+    changes: bytes
+    state_root: bytes
+    edge: LogEdge
+    app_hash: bytes
+    results_hash: bytes
+    writes: list[tuple[bytes, bytes | None]]
+    differences: list[RowDifference]
+    tree_update: TreeUpdate
+    faults: list[Fault]
+
+
+class _Done(NamedTuple):
+    """One transaction's receipt and who sent it."""
+
+    receipt: Receipt
+    sender: Sender
+    calls: list[list[str]]
+
+
+def apply_block(
+    state: State, block: BlockInput, registry: Registry, checked: Mapping[bytes, Transaction] | None = None
+) -> BlockResult:
+    """Run ``block`` on ``state``.
+
+    ``checked`` maps envelopes to transactions whose form and signature were already found good; it saves work and
+    changes nothing. Raises GuildbookError ``block.wrong_height``; AssertionError halts the node.
+    """
+    if block.height != state.head.height + 1 or block.time_ns <= state.head.time_ns:
+        raise GuildbookError(
+            "block.wrong_height",
+            f"block {block.height} does not follow {state.head.height}",
+            hint="the engine and the store are of different ledgers",
+            height=block.height,
+            expected=state.head.height + 1,
+        )
+    overlay = Overlay(state.reader, state.cache)
+    execution = begin_block(overlay, state.network, block.height, block.time_ns, registry)
+    judge = _Judge(state, execution, block.height, checked or {})
+    results = []
+    for bundle in block.bundles:
+        try:
+            envelopes = decode_bundle(bundle)
+        except GuildbookError:
+            results.append(ExecTxResult(MALFORMED_BUNDLE_CODE, b""))
+            continue
+        first = len(judge.done)
+        for envelope in envelopes:
+            judge.judge(envelope)
+        results.append(ExecTxResult(0, merkle_root([leaf_hash(one) for one in judge.receipts[first:]])))
+    return finish_block(state, block.height, block.time_ns, execution, judge.done, judge.receipts, results)
+
+
+def begin_block(
+    overlay: Overlay, network: str, height: int, time_ns: int, registry: Registry, *, migrate: bool = True
+) -> Execution:
+    """The execution of a block: its releases are looked up, and those which begin at this height migrate.
+
+    Without ``migrate`` the execution is for reading only.
+    """
+    releases = active_releases(overlay, height)
+    earlier = active_releases(overlay, height - 1) if height > 1 and migrate else releases
+    active: dict[str, LoadedContract] = {}
+    for name, release in releases.items():
+        active[name] = registry.resolve(release.source, partial(_source_text, overlay, release.source))
+    execution = Execution(
+        overlay, active, network, height, time_ns // NANOSECONDS_PER_MILLISECOND, parameters_in_force(overlay)
+    )
+    for name, release in releases.items():
+        before = earlier.get(name)
+        if before is not None and before.version != release.version:
+            contract = execution.contract(name)
+            method = type(contract).migrations.get(before.version)
+            if method is not None:
+                overlay.begin(1 << 62)
+                getattr(contract, method)()
+    return execution
+
+
+def _source_text(overlay: Overlay, source: bytes) -> str:
+    text: str = overlay.peek(SOURCES, SOURCES.key(source)).text
+    return text
+
+
+class _Judge:
+    """Judges the transactions of one block in order."""
+
+    def __init__(
+        self, state: State, execution: Execution, height: int, checked: Mapping[bytes, Transaction]
+    ) -> None:
+        self.done: list[_Done] = []
+        self.receipts: list[bytes] = []
+        self._state = state
+        self._execution = execution
+        self._height = height
+        self._checked = checked
+        self._used: set[bytes] = set()
+
+    def judge(self, envelope: bytes) -> None:
+        """Run one envelope and note its receipt."""
+        transaction = self._checked.get(envelope)
+        good_signature = transaction is not None
+        if transaction is None:
+            try:
+                transaction = decode_transaction(envelope)
+            except GuildbookError as error:
+                self._note(
+                    tagged("malformed", envelope), Outcome.INVALID, Refused(error.code, []), _NO_SENDER, []
+                )
+                return
+        body = transaction.body
+        calls = [[call.contract, call.command] for call in body.calls]
+        refusal = admit(transaction, self._state.network, self._height, self._execution.parameters)
+        if refusal is None and (
+            transaction.id in self._used
+            or self._state.reader.get(layout.TRANSACTIONS + transaction.id) is not None
+        ):
+            refusal = Refused("transaction.duplicate", [])
+        if refusal is None and not good_signature and not signature_holds(transaction):
+            refusal = Refused("transaction.bad_signature", [])
+        if refusal is not None:
+            self._note(transaction.id, Outcome.INVALID, refusal, _NO_SENDER, calls)
+            return
+        sender = self._execution.identities.sender(body.key)
+        if isinstance(sender, Refusal):
+            self._note(
+                transaction.id, Outcome.INVALID, Refused(sender.code, [*sender.fields]), _NO_SENDER, calls
+            )
+            return
+        self._used.add(transaction.id)
+        outcome = self._execution.run(transaction.id, sender, body.calls)
+        self._note(
+            transaction.id,
+            Outcome.APPLIED if isinstance(outcome, Applied) else Outcome.REJECTED,
+            outcome,
+            sender,
+            calls,
+        )
+
+    def _note(
+        self,
+        transaction: bytes,
+        kind: Outcome,
+        outcome: Applied | Refused,
+        sender: Sender,
+        calls: list[list[str]],
+    ) -> None:
+        index = len(self.done)
+        if isinstance(outcome, Applied):
+            receipt = Receipt(
+                transaction, self._height, index, int(kind), "", [], outcome.results, outcome.events
+            )
+        else:
+            receipt = Receipt(
+                transaction, self._height, index, int(kind), outcome.code, outcome.fields, [], []
+            )
+        self.done.append(_Done(receipt, sender, calls))
+        self.receipts.append(_encode(receipt))
+
+
+def admit(transaction: Transaction, network: str, height: int, parameters: Parameters) -> Refused | None:
+    """Why ``transaction`` may not be in a block of ``height`` of ``network``, from its body alone; None when it may."""
+    body = transaction.body
+    if body.network != network:
+        return Refused("transaction.wrong_network", [])
+    if transaction.size_bytes > parameters.transaction_size_bytes_max:
+        return Refused(
+            "transaction.too_large",
+            [["size_bytes", transaction.size_bytes], ["most", parameters.transaction_size_bytes_max]],
+        )
+    if body.valid_until < height:
+        return Refused("transaction.expired", [["valid_until", body.valid_until], ["height", height]])
+    if body.valid_until > height + parameters.validity_blocks_max:
+        return Refused(
+            "transaction.valid_too_far",
+            [["valid_until", body.valid_until], ["most", height + parameters.validity_blocks_max]],
+        )
+    return None
+
+
+def finish_block(
+    state: State,
+    height: int,
+    time_ns: int,
+    execution: Execution,
+    done: Sequence[_Done],
+    receipts: list[bytes],
+    results: Sequence[ExecTxResult],
+) -> BlockResult:
+    """Turn the overlay and the receipts into roots and the pairs to store."""
+    writes: list[tuple[bytes, bytes | None]] = []
+    rows: list[RowChange] = []
+    leaves: dict[bytes, bytes | None] = {}
+    differences = execution.overlay.differences()
+    for difference in differences:
+        encode = difference.schema.encode
+        after = encode(difference.after) if difference.after is not None else None
+        before = encode(difference.before) if difference.before is not None else None
+        key = difference.key
+        writes.append((key, after))
+        leaves[key[1:]] = sha256(after).digest() if after is not None else None
+        name = difference.schema.name
+        rows.append(RowChange(name, key[len(name) + 2 :], before, after))
+    writes.extend(execution.overlay.index_writes())
+    update = state.tree.update(leaves)
+    writes.extend((layout.TREE + path, node) for path, node in update.writes.items())
+    edge, tiles = extend(state.edge, [leaf_hash(receipt) for receipt in receipts])
+    writes.extend((layout.LOG + tile, hashes) for tile, hashes in tiles.items())
+    first = state.edge.size
+    for index, one in enumerate(done):
+        if one.receipt.outcome != Outcome.INVALID:
+            writes.append(
+                (
+                    layout.TRANSACTIONS + one.receipt.transaction,
+                    _encode(Location(height, index, first + index)),
+                )
+            )
+    summaries = [
+        TransactionSummary(one.receipt.transaction, one.sender.party, one.sender.organisation, one.calls)
+        for one in done
+    ]
+    changes = _encode(BlockChanges(height, time_ns // NANOSECONDS_PER_MILLISECOND, rows, receipts, summaries))
+    writes.append((layout.height_key(layout.CHANGES, height), changes))
+    return BlockResult(
+        height,
+        time_ns,
+        receipts,
+        changes,
+        update.root,
+        edge,
+        application_hash(update.root, edge.root(), edge.size),
+        results_hash(results),
+        writes,
+        differences,
+        update,
+        execution.faults,
+    )
