@@ -1,9 +1,13 @@
 """What an author of a contract imports: this module and the foundation contracts, and nothing else."""
 
+from guildbook.contract.arithmetic import Rounding, allocate, fits_int64, mul_div
 from guildbook.contract.contract import Contract, command, invariant, migration, query, use
+from guildbook.contract.keys import is_acceptable_key, proves_possession
 from guildbook.contract.rejected import Rejected, require
 from guildbook.contract.table import Table
+from guildbook.primitives.hashing import sha256
 from guildbook.state.record import (
+    INT64_MAX,
     Amount,
     Blob,
     Code,
@@ -23,6 +27,7 @@ from guildbook.state.record import (
 )
 
 __all__ = [
+    "INT64_MAX",
     "Amount",
     "Blob",
     "Code",
@@ -37,15 +42,22 @@ __all__ = [
     "PublicKeyBytes",
     "Record",
     "Rejected",
+    "Rounding",
     "SourceText",
     "Table",
     "Text",
     "Timestamp",
+    "allocate",
     "command",
+    "fits_int64",
     "invariant",
+    "is_acceptable_key",
     "key",
     "migration",
+    "mul_div",
+    "proves_possession",
     "query",
     "require",
+    "sha256",
     "use",
 ]
