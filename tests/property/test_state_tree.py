@@ -90,7 +90,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.store = {}
+        self.store: Store = {}
         self.content = {}
         self.tree = StateTree(self.store.get, cache_nodes_max=4)
 
@@ -352,18 +352,18 @@ HASH = sha256(b"").digest()
 @pytest.mark.parametrize(
     "proof",
     [
-        TreeProof((OutsideBranch(b"\x00\x00", 1, HASH),), ()),
-        TreeProof((OutsideBranch(b"\x00\x00", 0, b""),), ()),
-        TreeProof((OutsideBranch(b"\x00\x00", 1 << 16, HASH),), ()),
-        TreeProof((OutsideBranch(b"\x00\x00", 3, HASH),), ()),
+        TreeProof((OutsideBranch(b"\x01\x00\x00", 1, HASH),), ()),
+        TreeProof((OutsideBranch(b"\x01\x00\x00", 0, b""),), ()),
+        TreeProof((OutsideBranch(b"\x01\x00\x00", 1 << 16, HASH),), ()),
+        TreeProof((OutsideBranch(b"\x01\x00\x00", 3, HASH),), ()),
         TreeProof((OutsideBranch(b"\x00", 1, HASH),), ()),
         TreeProof((OutsideBranch(b"", 1, HASH),), ()),
-        TreeProof((OutsideBranch(b"\x00\x01\x01", 1, HASH),), ()),
-        TreeProof((OutsideBranch(b"\x00\x01\x00\x00", 1, HASH),), ()),
-        TreeProof((OutsideBranch(b"\x00\x03\x00", 1, HASH),), ()),
-        TreeProof((OutsideBranch(b"\xff\xff" + bytes(600), 1, HASH),), ()),
-        TreeProof((OutsideBranch(b"\x00\x00", 1 << 7, HASH),), ()),
-        TreeProof((), (OutsideLeaf(b"\x00", HASH), OutsideLeaf(b"\x00\x00", HASH))),
+        TreeProof((OutsideBranch(b"\x01\x00\x01\x01", 1, HASH),), ()),
+        TreeProof((OutsideBranch(b"\x01\x00\x01\x00\x00", 1, HASH),), ()),
+        TreeProof((OutsideBranch(b"\x01\x00\x03\x00", 1, HASH),), ()),
+        TreeProof((OutsideBranch(b"\x01\xff\xff" + bytes(600), 1, HASH),), ()),
+        TreeProof((OutsideBranch(b"\x01\x00\x00", 1 << 7, HASH),), ()),
+        TreeProof((), (OutsideLeaf(b"\x00", HASH), OutsideLeaf(b"\x01\x00\x00", HASH))),
         TreeProof((), (OutsideLeaf(b"", HASH),)),
         TreeProof((), (OutsideLeaf(b"\x00", HASH[1:]),)),
         TreeProof((), (OutsideLeaf(bytes(KEY_SIZE_BYTES_MAX + 1), HASH),)),
@@ -402,7 +402,7 @@ def test_a_subtree_cannot_claim_a_longer_path_than_its_branch_proves():
     content = {key: sha256(key).digest() for key in (b"\x00", b"\x01", b"\x70", b"\x71")}
     (outside,) = reader(content).prove_range(b"\x70", None).branches
     (hidden,) = [outside.hashes]
-    lie = TreeProof((OutsideBranch(b"\x00\x01\x00", 1 << 15, hidden),), ())
+    lie = TreeProof((OutsideBranch(b"\x01\x00\x01\x00", 1 << 15, hidden),), ())
     entries = within(content, b"\x70", None)
     verify_range(reference_root(content), b"\x70", None, entries, TreeProof((outside,), ()))
     refused("evidence.range_proof", verify_range, reference_root(content), b"\x10", None, entries, lie)
