@@ -87,6 +87,8 @@ class Table(Generic[Row]):
 
     def delete(self, row: Row) -> None:
         """Remove the stored row with the primary key of ``row``; it must exist."""
+        if self.schema.broken_field(row) is not None:
+            raise ValueError(f"{self.schema.name}.{self.schema.broken_field(row)} is out of its declared bounds")
         key = self.schema.key_of(row)
         if self._overlay.read(self.schema, key) is None:
             raise ValueError(f"{self.schema.name}: there is no such row")

@@ -162,6 +162,11 @@ def _unwrap(annotation: Any) -> tuple[Any, bool, list[Any]]:
             return annotation, optional, metadata
 
 
+def metadata_of(annotation: Any) -> list[Any]:
+    """What ``Annotated`` adds to a field's type: msgspec bounds and markers."""
+    return _unwrap(annotation)[2]
+
+
 def _kind(plain: Any, metadata: list[Any]) -> str | None:
     for one in metadata:
         if isinstance(one, Marker):

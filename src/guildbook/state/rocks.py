@@ -148,7 +148,8 @@ class _SnapshotReader(_RocksReader):
 class RocksStore(_RocksReader):
     """A KeyValueStore in a folder of its own.
 
-    ``path`` is created unless ``must_exist``. Without ``durable`` writes are not synced: for
+    ``path`` is created unless ``must_exist``.
+    Without ``durable`` writes are not synced: for
     scratch stores only. Raises GuildbookError ``store.locked``, ``store.missing``, ``store.corrupt``, ``store.full`` or ``store.io``.
     """
 

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from guildbook.primitives import ordered
+from guildbook.primitives.identifiers import CODE_PATTERN
 from guildbook.state import layout
-from guildbook.state.record import FieldSpec, Record, bad_declaration, checker, field_specs
+from guildbook.state.record import FieldSpec, Record, bad_declaration, checker, field_specs, metadata_of
 
 _ENCODERS = {
     "int": "_int({0})",
@@ -33,10 +34,27 @@ WATCHED_TABLES = (
 """Tables whose content decides who may act: an overlay counts the writes to them, so that readers may remember."""
 
 
-def _component(spec: FieldSpec, value: str) -> str:
-    """The Python expression which encodes ``value`` as a key component of the kind of ``spec``."""
+def _component(spec: FieldSpec, value: str, *, checked: bool = False) -> str:
+    """The Python expression which encodes ``value`` as a key component of the kind of ``spec``.
+
+    ``checked`` values are fields of a row that was found within its bounds: for those the same bytes are written
+    without a call where the bounds leave nothing to check.
+    """
     plain = _ENCODERS[spec.kind].format(value)
+    if checked and spec.kind in ("int", "timestamp"):
+        plain = f"({value} + {1 << 63}).to_bytes(8, 'big')"
+    elif checked and spec.kind == "digest":
+        plain = value
+    elif checked and spec.kind == "text" and _never_zero(spec):
+        plain = f"({value}.encode() + b'\\x00\\x00')"
     return f"(b'\\x00' if {value} is None else b'\\x01' + {plain})" if spec.optional else plain
+
+
+def _never_zero(spec: FieldSpec) -> bool:
+    """Whether the bounds of a text field keep the zero character out."""
+    if spec.choices:
+        return not any("\0" in choice for choice in spec.choices)
+    return any(isinstance(one, msgspec.Meta) and one.pattern == CODE_PATTERN for one in metadata_of(spec.annotation))
 
 
 def _function(arguments: str, expression: str) -> Callable[..., Any]:
@@ -65,7 +83,7 @@ class IndexSchema:
         self.key_of: Callable[[Any], bytes] = _function(
             "row",
             repr(self.prefix)
-            + "".join(f" + {_component(specs[name], 'row.' + name)}" for name in self.order),
+            + "".join(f" + {_component(specs[name], 'row.' + name, checked=True)}" for name in self.order),
         )
         self.prefixes: tuple[Callable[..., bytes], ...] = tuple(
             _function(
@@ -124,7 +142,7 @@ class TableSchema:
         self.key_of: Callable[[Any], bytes] = _function(
             "row",
             repr(self.row_prefix)
-            + "".join(f" + {_component(specs[name_], 'row.' + name_)}" for name_ in self.key_fields),
+            + "".join(f" + {_component(specs[name_], 'row.' + name_, checked=True)}" for name_ in self.key_fields),
         )
         self.broken_field = checker(record)
         self.encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
