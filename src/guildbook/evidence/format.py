@@ -16,7 +16,7 @@ who signed it |
 | range | [table, start, end or nil, [[key, row], ...]] | tree proof | a table has these rows between two
 keys, and no others |
 
-A tree proof is [[[branch path, children, hashes], ...], [[leaf key, digest], ...]], as
+A tree proof is [[[branch key, children, hashes], ...], [[leaf key, digest], ...]], as
 docs/spec/state-tree.md has it.
 
 The anchor is
@@ -203,7 +203,7 @@ def seal(unsealed: bytes) -> bytes:
 
 def _tree_proof_value(proof: TreeProof) -> tuple[object, ...]:
     return (
-        tuple((branch.path, branch.children, branch.hashes) for branch in proof.branches),
+        tuple((branch.key, branch.children, branch.hashes) for branch in proof.branches),
         tuple((leaf.key, leaf.digest) for leaf in proof.leaves),
     )
 
@@ -326,10 +326,10 @@ def _tree_proof(value: Value) -> TreeProof:
     branches, leaves = array(value, "the tree proof", 2)
     outside_branches = []
     for item in array(branches, "the branches"):
-        path, children, hashes = array(item, "a branch", 3)
+        branch_key, children, hashes = array(item, "a branch", 3)
         outside_branches.append(
             OutsideBranch(
-                octets(path, "the path of a branch"),
+                octets(branch_key, "the key of a branch"),
                 integer(children, "the children of a branch", (1 << 16) - 1),
                 octets(hashes, "the hashes of a branch"),
             )
