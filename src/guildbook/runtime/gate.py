@@ -423,7 +423,7 @@ class _Gate(ast.NodeVisitor):
         self._key_functions: set[int] = set()
         self._declare(tree)
         for statement in tree.body:
-            self._module_statement(statement, first=statement is tree.body[0])
+            self._module_statement(statement)
         self._find_recursion()
 
     # reporting -------------------------------------------------------------------------------------------
@@ -486,9 +486,9 @@ class _Gate(ast.NodeVisitor):
 
     # the module ------------------------------------------------------------------------------------------
 
-    def _module_statement(self, node: ast.stmt, *, first: bool) -> None:
+    def _module_statement(self, node: ast.stmt) -> None:
         match node:
-            case ast.Expr(value=ast.Constant(value=str())) if first:
+            case ast.Expr(value=ast.Constant(value=str())):
                 return
             case ast.Import() | ast.ImportFrom():
                 self._import(node)
