@@ -202,6 +202,7 @@ class Auditor:
             if contract != Points.contract_name:
                 continue
             schema = Points.event_schemas[name]
+            check(len(values) == len(schema.fields), where, "event", name, "has", len(values), "values")
             event = {field.name: value for field, value in zip(schema.fields, values, strict=True)}
             try:
                 getattr(self, f"_{name}")(**event)

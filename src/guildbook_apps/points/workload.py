@@ -95,10 +95,10 @@ def opening(now: int, members: int) -> Iterator[Command]:
 
 
 class Workload:
-    """Draws commands from a seeded source; ``book`` is the auditor that watches the same ledger."""
+    """Draws commands from a repeatable ``source``; ``book`` is the auditor that watches the same ledger."""
 
-    def __init__(self, seed: int, book: Auditor) -> None:
-        self.random = random.Random(seed)  # noqa: S311 - a repeatable source, nothing secret
+    def __init__(self, source: random.Random, book: Auditor) -> None:
+        self.random = source
         self.book = book
         self.evidence = 0
         self.cursor = 0
@@ -335,10 +335,11 @@ def play(ledger: TestLedger, book: Auditor, commands: Sequence[Command]) -> list
     return [one.code for one in receipts]
 
 
-def run(seed: int, *, blocks: int, commands_per_block: int = 8, members: int = 12) -> tuple[TestLedger, Auditor]:
-    """Found an alliance and play ``blocks`` blocks of seeded commands on it."""
+def run(source: random.Random, *, blocks: int, commands_per_block: int = 8,
+        members: int = 12) -> tuple[TestLedger, Auditor]:
+    """Found an alliance and play ``blocks`` blocks of commands drawn from ``source`` on it."""
     ledger, book = found(members=members)
-    workload = Workload(seed, book)
+    workload = Workload(source, book)
     for _block in range(blocks):
         ledger.advance(milliseconds=workload.pause_ms())
         play(ledger, book, [workload.command(ledger.now) for _command in range(commands_per_block)])
