@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from guildbook.evidence.build import range_evidence, receipt_evidence, row_evidence
 from guildbook.evidence.format import SEAL_SIZE_BYTES, EvidenceError, decode_evidence, encode_evidence, seal
+from guildbook.evidence.reference_canonical import decode_value, encode_value
 from guildbook.evidence.trust import Trust
 from guildbook.evidence.verify import STEPS, AbsenceFact, RangeFact, verify
 from simulated_ledger import TABLE, SimulatedLedger, busy_ledger, row_key
@@ -206,6 +207,31 @@ def test_no_run_of_bytes_can_be_replaced(kind: str, edit: st.DataObject) -> None
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_and_nothing_else_is_raised(data: bytes) -> None:
     refusal(data, ledger().trust())
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(1 << 63), (1 << 64) - 1),
+    st.text(max_size=4),
+    st.binary(max_size=70),
+)
+
+
+@given(st.sampled_from(KINDS), st.data())
+def test_a_file_with_any_value_of_any_other_type_is_refused(kind: str, draw: st.DataObject) -> None:
+    """The seal is right and the encoding canonical; only one value, anywhere, is another."""
+    tree = decode_value(samples()[kind])
+    place: Any = tree
+    while True:
+        index = draw.draw(st.integers(0, len(place) - 1))
+        if not isinstance(place[index], list) or not place[index] or draw.draw(st.integers(0, 3)) == 0:
+            break
+        place = place[index]
+    place[index] = draw.draw(st.one_of(scalars, st.lists(scalars, max_size=3)))
+    changed = seal(encode_value(tree)[:-SEAL_SIZE_BYTES])
+    if changed != samples()[kind]:
+        expect_no_forgery(changed, samples()[kind], ledger().trust())
 
 
 def parts_of(evidence: Any) -> list[tuple[Any, str]]:

@@ -13,7 +13,7 @@ import pytest
 from guildbook.evidence.build import range_evidence, receipt_evidence, row_evidence
 from guildbook.evidence.format import SEAL_SIZE_BYTES, seal
 from guildbook.evidence.report import as_json
-from guildbook.evidence.standalone import build_standalone, write_standalone
+from guildbook.evidence.standalone import MODULES, build_standalone, write_standalone
 from guildbook.evidence.trust import format_trust
 from guildbook.evidence.verify import verify
 from simulated_ledger import TABLE, busy_ledger, row_key
@@ -68,6 +68,23 @@ def test_a_false_signature_is_refused_by_the_reference_too(folder: Path) -> None
     assert done.returncode == 6
     assert "(commit) failed" in done.stdout
     assert done.stderr == ""
+
+
+def test_the_verifier_imports_primitives_and_two_libraries_only() -> None:
+    """Whoever reads the modules of the archive has read all that takes part in a verdict."""
+    program = (
+        "import sys; before = set(sys.modules); import guildbook.evidence.__main__;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = done.stdout.split()
+    own = {name.replace(".", "/") for name in loaded if name.split(".")[0] == "guildbook"}
+    archived = {f"guildbook/{module}".removesuffix("/__init__") for module in MODULES}
+    assert own == archived - {"guildbook/evidence/reference_ed25519"}  # stands for ed25519_zebra there
+    others = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names) - {"guildbook"}
+    assert others == {"msgspec", "ed25519_zebra"}
 
 
 def test_two_builds_are_the_same_bytes(folder: Path) -> None:
