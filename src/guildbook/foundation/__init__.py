@@ -1,7 +1,8 @@
 """Contracts that every network has."""
 
+from guildbook.contract import Contract
 from guildbook.foundation.governance import Governance
 from guildbook.foundation.parties import Parties
 
-FOUNDATION = (Governance, Parties)
+FOUNDATION: tuple[type[Contract], ...] = (Governance, Parties)
 """The contracts that every network is founded with, by name."""
