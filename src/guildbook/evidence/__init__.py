@@ -2,5 +2,6 @@
 came from.
 
 `format` is what a file holds, `verify` checks one against a trust anchor, `report` says in words what was
-proven, `standalone` makes the verifier a program of one file, and `build` exports evidence from a ledger.
+proven, `standalone` makes the verifier a program of one file, `build` exports evidence, and `source` lets it
+read a ledger's store.
 """
