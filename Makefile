@@ -18,7 +18,7 @@ demo: setup  ## A points alliance from start to proof, on this machine, in about
 	@$(GUILDBOOK) demo points
 
 test: check  ## Everything that must hold: lint, types, imports, then the tests (without the long ones)
-	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 test-long: setup  ## The long tests: soak, crash series, deep fuzzing
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 -m slow
