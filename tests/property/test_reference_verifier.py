@@ -27,7 +27,9 @@ values = st.recursive(scalars, lambda children: st.lists(children, max_size=20),
 @example(["x" * size for size in (31, 32, 255, 256, 65_535, 65_536)])
 @example([b"x" * size for size in (255, 256, 65_535, 65_536)])
 @example([[0] * size for size in (15, 16, 65_535, 65_536)])
-def test_both_encoders_write_the_same_bytes_and_both_decoders_read_them(value: object) -> None:
+def test_both_encoders_write_the_same_bytes_and_both_decoders_read_them(
+    value: reference_canonical.Value,
+) -> None:
     encoded = canonical.encode(value)
     assert reference_canonical.encode_value(value) == encoded
     assert reference_canonical.decode_value(encoded) == canonical.decode_value(encoded) == value
@@ -60,7 +62,7 @@ def test_both_decoders_agree_on_damaged_encodings(value: object, data: st.DataOb
     assert accepts(reference_canonical.decode_value, found) == accepts(canonical.decode_value, found)
 
 
-@pytest.mark.parametrize("value", [1.5, {}, {1}, 1 << 64, -(1 << 63) - 1, "\ud800", [[object()]]], ids=repr)
+@pytest.mark.parametrize("value", [1.5, {}, {1}, 1 << 64, -(1 << 63) - 1, "\ud800", [[1.5]]], ids=ascii)
 def test_the_reference_encoder_refuses_what_has_no_canonical_form(value: object) -> None:
     with pytest.raises(GuildbookError, match=r"canonical\.malformed"):
         reference_canonical.encode_value(value)  # type: ignore[arg-type]
