@@ -787,37 +787,61 @@ class Auditor:
     def compare(self, rows: Rows) -> None:
         """The whole book against the ledger's rows; raises ``Difference`` with the first rows that differ."""
         self.check_sums()
-        fields = [one.name for one in dataclasses.fields(BookLot)]
-        _same("lots", {one.id: tuple(getattr(one, name) for name in fields) for one in rows("points.lots")},
-              {one.id: dataclasses.astuple(one) for one in self.lots.values()})
-        sums = ("granted", "issued", "redeemed", "restored", "expired", "revoked", "debt")
-        _same("totals", {one.programme: [getattr(one,
-                                                 name) for name in sums] for one in rows("points.totals")},
-                                                 {name: [getattr(one, field) for field in sums] for name,
-                                                  one in self.programmes.items()})
-        _same("debts", {(one.member, one.programme): one.units for one in rows("points.debts")}, self.debts)
-        _same("members", {one.id: (one.controller, str(one.status), one.merged_into, one.mergers)
-                          for one in rows("points.members")},
-              {name: dataclasses.astuple(one) for name, one in self.members.items()})
-        _same("earnings", {one.evidence: (one.programme, one.member, one.lot, one.units, one.returned,
-                                          one.expired) for one in rows("points.earnings")},
-                                          {evidence: dataclasses.astuple(one) for evidence,
-                                           one in self.earnings.items()})
-        _same("holds", {one.id: (one.member, one.merchant, [(part.lot, part.units) for part in one.parts])
-                        for one in rows("points.holds")},
-              {number: (one.member, one.merchant, [(lot.id, units) for lot, units in one.parts])
-               for number, one in self.holds.items()})
-        _same("redemptions", {one.id: (one.merchant, one.units, one.claim_minor, one.reversed_at is not None)
-                              for one in rows("points.redemptions")},
-              {number: (one.merchant, one.units, one.claim_minor, one.reversed)
-               for number, one in self.redemptions.items()})
+        for table, (key, view) in _TABLES.items():
+            ledger = {key(row): view(row) for row in rows(f"points.{table}")}
+            for number in ledger.keys() - self._entries(table).keys():
+                raise Difference(f"{table} {number}: the ledger has {ledger[number]}, the book nothing")
+            for number in self._entries(table):
+                self._same(table, number, ledger.get(number))
+
+    def compare_changed(self, changed: Iterable[tuple[str, Any, Any]]) -> int:
+        """The rows that a block changed, as (``points.table``, row before, row after), against the book.
+
+        Returns how many were compared; raises ``Difference``.
+        """
+        compared = 0
+        for table, before, after in changed:
+            _contract, _dot, name = table.partition(".")
+            if name in _TABLES:
+                key, view = _TABLES[name]
+                self._same(name, key(before if after is None else after), None if after is None else view(after))
+                compared += 1
+        return compared
+
+    def _entries(self, table: str) -> Mapping[Any, Any]:
+        entries: Mapping[Any, Any] = getattr(self, "programmes" if table == "totals" else table)
+        return entries
+
+    def _same(self, table: str, number: Any, ledger: Any) -> None:
+        entry = self._entries(table).get(number)
+        book = None if entry is None else _BOOK[table](entry)
+        check(ledger == book, f"{table} {number}: the ledger has {ledger}, the book {book}")
 
 
-def _same(what: str, ledger: Mapping[Any, Any], book: Mapping[Any, Any]) -> None:
-    if ledger != book:
-        keys = sorted((key for key in {*ledger, *book} if ledger.get(key) != book.get(key)), key=str)[:3]
-        raise Difference(f"{what}: " + "; ".join(
-            f"{key}: the ledger has {ledger.get(key)}, the book {book.get(key)}" for key in keys))
+_LOT = tuple(one.name for one in dataclasses.fields(BookLot))
+_SUMS = ("granted", "issued", "redeemed", "restored", "expired", "revoked", "debt")
+_TABLES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "lots": (lambda row: row.id, lambda row: tuple(getattr(row, name) for name in _LOT)),
+    "totals": (lambda row: row.programme, lambda row: tuple(getattr(row, name) for name in _SUMS)),
+    "debts": (lambda row: (row.member, row.programme), lambda row: row.units),
+    "members": (lambda row: row.id, lambda row: (row.controller, str(row.status), row.merged_into, row.mergers)),
+    "earnings": (lambda row: row.evidence,
+                 lambda row: (row.programme, row.member, row.lot, row.units, row.returned, row.expired)),
+    "holds": (lambda row: row.id,
+              lambda row: (row.member, row.merchant, [(part.lot, part.units) for part in row.parts])),
+    "redemptions": (lambda row: row.id,
+                    lambda row: (row.merchant, row.units, row.claim_minor, row.reversed_at is not None)),
+}
+"""For each table that is compared: the key of a row, and what of the row is compared."""
+_BOOK: dict[str, Callable[[Any], Any]] = {
+    "lots": lambda lot: tuple(getattr(lot, name) for name in _LOT),
+    "totals": lambda sums: tuple(getattr(sums, name) for name in _SUMS),
+    "debts": lambda units: units,
+    "members": lambda member: (member.controller, member.status, member.merged_into, member.mergers),
+    "earnings": lambda one: (one.programme, one.member, one.lot, one.units, one.returned, one.expired),
+    "holds": lambda hold: (hold.member, hold.merchant, [(lot.id, units) for lot, units in hold.parts]),
+    "redemptions": lambda one: (one.merchant, one.units, one.claim_minor, one.reversed),
+}
 
 
 def expiry(terms: Mapping[str, Any], issued_at: int) -> int:
