@@ -188,7 +188,8 @@ class Ledger:
         edge = load_edge(lambda tile: store.get(layout.LOG + tile), head.log_size)
         if tree.root() != head.state_root or edge.root() != head.log_root:
             raise _corrupt("its roots do not belong to its head")
-        self.state = State(self.genesis.network, store, tree, edge, head)
+        self._latest = store.latest()
+        self.state = State(self.genesis.network, self._latest, tree, edge, head)
 
     @classmethod
     def create(cls, store: KeyValueStore, genesis: Genesis, registry: Registry) -> "Ledger":
@@ -265,6 +266,7 @@ class Ledger:
             header_app_hash,
         )
         self.store.write([*result.writes, *(engine_writes or []), (HEAD_KEY, head.encode())])
+        self._latest.refresh()
         state.tree.commit(result.tree_update)
         state.edge = result.edge
         state.head = head

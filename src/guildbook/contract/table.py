@@ -88,7 +88,9 @@ class Table(Generic[Row]):
     def delete(self, row: Row) -> None:
         """Remove the stored row with the primary key of ``row``; it must exist."""
         if self.schema.broken_field(row) is not None:
-            raise ValueError(f"{self.schema.name}.{self.schema.broken_field(row)} is out of its declared bounds")
+            raise ValueError(
+                f"{self.schema.name}.{self.schema.broken_field(row)} is out of its declared bounds"
+            )
         key = self.schema.key_of(row)
         if self._overlay.read(self.schema, key) is None:
             raise ValueError(f"{self.schema.name}: there is no such row")
@@ -120,4 +122,4 @@ class Table(Generic[Row]):
         if after is not None:
             behind = schema.key_of(after) if chosen is None else chosen.key_of(after)
         found = self._overlay.scan(schema, chosen, start, after=behind, reverse=reverse)
-        yield from found if limit is None else islice(found, limit)
+        return found if limit is None else islice(found, limit)

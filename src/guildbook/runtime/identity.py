@@ -132,15 +132,15 @@ class Identities:
         self._senders: dict[bytes, Sender | Refusal] = {}
         self._held: dict[tuple[str, str], bool] = {}
 
-    def _forget_if_changed(self) -> None:
-        if self._overlay.watched_writes != self._seen:
-            self._seen = self._overlay.watched_writes
-            self._senders.clear()
-            self._held.clear()
+    def _forget(self) -> None:
+        self._seen = self._overlay.watched_writes
+        self._senders.clear()
+        self._held.clear()
 
     def sender(self, public_key: bytes) -> Sender | Refusal:
         """As ``resolve_sender`` at the block's time."""
-        self._forget_if_changed()
+        if self._overlay.watched_writes != self._seen:
+            self._forget()
         found = self._senders.get(public_key)
         if found is None:
             found = self._senders[public_key] = resolve_sender(self._overlay, public_key, self._now)
@@ -148,7 +148,8 @@ class Identities:
 
     def holds(self, sender: Sender, permission: str) -> bool:
         """As ``holds`` now."""
-        self._forget_if_changed()
+        if self._overlay.watched_writes != self._seen:
+            self._forget()
         held = self._held.get((sender.party, permission))
         if held is None:
             held = self._held[(sender.party, permission)] = holds(self._overlay, sender, permission)

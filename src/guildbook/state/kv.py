@@ -6,6 +6,7 @@ survives nothing, and says so). A reader sees one moment: a snapshot does not ch
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,18 @@ class Reader(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start <= key < end (None: to the last key) in key order, or in reverse key order."""
 
+    def page(
+        self, start: bytes, end: bytes | None, pairs_max: int, *, reverse: bool = False
+    ) -> list[tuple[bytes, bytes]]:
+        """The first ``pairs_max`` pairs of ``scan``."""
+
+
+class LatestReader(Reader, Protocol):
+    """Read access for one thread which keeps a place in the store between reads, and so is quick at small ones."""
+
+    def refresh(self) -> None:
+        """See the store as it is now. To be called after each write."""
+
 
 class KeyValueStore(Reader, Protocol):
     """An ordered map of bytes to bytes with atomic durable batches."""
@@ -37,6 +50,9 @@ class KeyValueStore(Reader, Protocol):
 
     def snapshot(self) -> Reader:
         """A reader of this moment, unaffected by later writes."""
+
+    def latest(self) -> "LatestReader":
+        """A reader for one thread that sees the last moment at which it was refreshed, or a later one."""
 
     def checkpoint(self, path: Path) -> None:
         """Write a consistent copy of this moment to the new folder ``path`` while the store stays in use."""
@@ -68,6 +84,12 @@ class _MemorySnapshot:
             if value is not None:
                 yield key, value
 
+    def page(
+        self, start: bytes, end: bytes | None, pairs_max: int, *, reverse: bool = False
+    ) -> list[tuple[bytes, bytes]]:
+        """See Reader."""
+        return list(islice(self.scan(start, end, reverse=reverse), pairs_max))
+
 
 class MemoryStore(_MemorySnapshot):
     """A KeyValueStore in memory, for tests and authors' ledgers. Nothing outlives the process."""
@@ -89,6 +111,13 @@ class MemoryStore(_MemorySnapshot):
     def snapshot(self) -> Reader:
         """See KeyValueStore; copies the content."""
         return _MemorySnapshot(list(self._keys), dict(self._values))
+
+    def latest(self) -> LatestReader:
+        """See KeyValueStore: the store itself, which is always as it is now."""
+        return self
+
+    def refresh(self) -> None:
+        """See LatestReader."""
 
     def checkpoint(self, path: Path) -> None:
         """Refused: a memory store has no copy on disk."""

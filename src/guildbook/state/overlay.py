@@ -93,6 +93,7 @@ class Overlay:
     def __init__(self, reader: Reader, cache: RowCache | None = None) -> None:
         self._reader = reader
         self._cache = cache if cache is not None else RowCache()
+        self._cached = self._cache.rows
         self._rows: dict[bytes, Any] = {}
         self._base: dict[bytes, tuple[TableSchema, Any]] = {}
         self._orders: dict[bytes, OrderDelta] = {}
@@ -116,10 +117,10 @@ class Overlay:
         row = self._rows.get(key, _MISSING)
         if row is not _MISSING:
             return row
-        return self._committed(schema, key)
+        return self._cached.get(key) or self._committed(schema, key)
 
     def _committed(self, schema: TableSchema, key: bytes) -> Any:
-        row = self._cache.rows.get(key)
+        row = self._cached.get(key)
         if row is None:
             data = self._reader.get(key)
             if data is None:
@@ -165,13 +166,21 @@ class Overlay:
         self, order: bytes, indexed: bool, schema: TableSchema, start: bytes, end: bytes | None, reverse: bool
     ) -> list[tuple[bytes, bytes]]:
         delta = self._orders.get(order)
-        page: list[tuple[bytes, bytes]] = []
         removed = delta.removed if delta is not None else ()
-        for key, value in self._reader.scan(start, end, reverse=reverse):
-            if key not in removed:
-                page.append((key, schema.row_prefix + value if indexed else key))
-                if len(page) == SCAN_PAGE_ROWS:
-                    break
+        page: list[tuple[bytes, bytes]] = []
+        low_key, high_key = start, end
+        while True:
+            pairs = self._reader.page(low_key, high_key, SCAN_PAGE_ROWS, reverse=reverse)
+            for key, value in pairs:
+                if key not in removed:
+                    page.append((key, schema.row_prefix + value if indexed else key))
+            if len(pairs) < SCAN_PAGE_ROWS or len(page) >= SCAN_PAGE_ROWS:
+                break
+            if reverse:
+                high_key = pairs[-1][0]
+            else:
+                low_key = pairs[-1][0] + b"\0"
+        del page[SCAN_PAGE_ROWS:]
         if delta is not None and delta.added:
             low = bisect_left(delta.added, start)
             high = len(delta.added) if end is None else bisect_left(delta.added, end)

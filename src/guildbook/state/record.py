@@ -29,6 +29,7 @@ BLOB_SIZE_BYTES_MAX = 4096
 SOURCE_CHARS_MAX = 262_144
 TUPLE_ITEMS_MAX = 256
 KEY_SIZE_BYTES_MAX = 384
+KNOWN_TEXTS_MAX = 8_192
 
 
 class Marker:
@@ -247,9 +248,9 @@ def _checks(value: str, annotation: Any, scope: dict[str, Any]) -> str:
         test = f"(type({value}) is {plain.__name__} and {shortest} <= len({value}) <= {limit}"
         for one in meta:
             if one.pattern is not None:
-                label = f"_match{len(scope)}"
-                scope[label] = re.compile(one.pattern).search
-                test += f" and {label}({value}) is not None"
+                known, label = f"_known{len(scope)}", f"_match{len(scope)}"
+                scope[known], scope[label] = _pattern_check(one.pattern)
+                test += f" and ({value} in {known} or {label}({value}))"
         test += ")"
     elif isinstance(plain, type) and issubclass(plain, enum.StrEnum):
         label = f"_enum{len(scope)}"
@@ -271,6 +272,22 @@ def _checks(value: str, annotation: Any, scope: dict[str, Any]) -> str:
             str(plain), "this type cannot be checked", "use the types of guildbook.contract"
         )
     return f"({value} is None or {test})" if optional else test
+
+
+def _pattern_check(pattern: str) -> tuple[set[str], Callable[[str], bool]]:
+    """A set of texts known to match, and the check that fills it: a few identifiers come again and again."""
+    search = re.compile(pattern).search
+    known: set[str] = set()
+
+    def matches(text: str) -> bool:
+        if search(text) is None:
+            return False
+        if len(known) >= KNOWN_TEXTS_MAX:
+            known.clear()
+        known.add(text)
+        return True
+
+    return known, matches
 
 
 def checker(owner: type, names: tuple[str, ...] | None = None) -> Callable[[Any], str | None]:

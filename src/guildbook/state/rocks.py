@@ -3,11 +3,22 @@
 Law. One ``write`` is one write-ahead-log record, synced before it returns: after a crash the store holds either
 all of a block or nothing of it. RocksDB checks a checksum on every block it reads, so a flipped byte is an error,
 never a wrong answer. One process owns a store folder; a second one is told so.
+
+There are two places where damage would not be an error but a shorter history. RocksDB takes a record at the end of
+its log or of its list of files that has a wrong length for one that a crash cut off, and leaves it out. A record that
+a crash cut off was never acknowledged, so two small guards tell the cases apart: the file ``LAST-WRITE`` holds the
+number of the last change that was acknowledged, and a store that ends before it has lost something; and a list of
+files (``MANIFEST``) must end where its last entry ends. Both are looked at before the store is opened for writing,
+because that would throw away what the damage hides.
 """
 
+import contextlib
 import errno
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +37,20 @@ from rocksdict import (
 )
 
 from guildbook.primitives.errors import GuildbookError
-from guildbook.state.kv import Pairs, Reader
+from guildbook.primitives.hashing import tagged
+from guildbook.state.kv import LatestReader, Pairs, Reader
 
 BLOCK_CACHE_SIZE_BYTES = 64 << 20
 WRITE_BUFFER_SIZE_BYTES = 32 << 20
 OPEN_FILES_MAX = 256
 BLOB_SIZE_BYTES_MIN = 4096
 BLOOM_BITS_PER_KEY = 10
+LAST_WRITE_FILE = "LAST-WRITE"
+LAST_WRITE_DIGITS = 20
+LOG_BLOCK_SIZE_BYTES = 32_768
+"""RocksDB's record files are divided into blocks of this size; a record's head does not cross their borders."""
+LOG_HEAD_SIZE_BYTES = 7
+"""Checksum (4 bytes), length (2 bytes, little endian) and type of a record in such a file."""
 
 
 def _options() -> Options:
@@ -56,17 +74,21 @@ def _options() -> Options:
     return options
 
 
+def _locked(path: Path) -> GuildbookError:
+    return GuildbookError(
+        "store.locked",
+        f"another process uses the store {path}",
+        hint="stop the other node, or give this one its own folder",
+        path=str(path),
+    )
+
+
 def _translated(error: Exception, path: Path) -> GuildbookError:
     """The operational error for what RocksDB reports, told apart by the fixed words of its status."""
     text = str(error)
     low = text.lower()
     if "lock file" in low or "lock hold" in low or "while lock" in low:
-        return GuildbookError(
-            "store.locked",
-            f"another process uses the store {path}",
-            hint="stop the other node, or give this one its own folder",
-            path=str(path),
-        )
+        return _locked(path)
     if "no space left" in low or "disk quota" in low or "file too large" in low:
         return GuildbookError(
             "store.full",
@@ -87,6 +109,109 @@ def _translated(error: Exception, path: Path) -> GuildbookError:
         hint="check the disk and the folder's permissions",
         path=str(path),
     )
+
+
+def _damaged(path: Path, what: str, hint: str) -> GuildbookError:
+    return GuildbookError("store.corrupt", f"the store {path} is damaged: {what}", hint=hint, path=str(path))
+
+
+class _LastWrite:
+    """The file that holds the number of the last acknowledged change, as decimal digits and a short hash of them.
+
+    It is overwritten in place and not synced, and a failure to write it is passed over: it may be behind the store,
+    never before it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LAST_WRITE_FILE
+        self._descriptor: int | None = None
+
+    @staticmethod
+    def _text(number: int) -> bytes:
+        digits = b"%0*d" % (LAST_WRITE_DIGITS, number)
+        return digits + b" " + tagged("last-write", digits).hex()[:16].encode() + b"\n"
+
+    def read(self) -> int | None:
+        """The number, None when there is no file. Raises GuildbookError ``store.corrupt``."""
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        digits = text[:LAST_WRITE_DIGITS]
+        if not digits.isdigit() or text != self._text(int(digits)):
+            raise _damaged(
+                self._path.parent,
+                f"{LAST_WRITE_FILE} holds {text[:64]!r}",
+                f"run guildbook check; when it finds nothing else, delete {self._path}",
+            )
+        return int(digits)
+
+    def note(self, number: int) -> None:
+        """Everything up to ``number`` is durable."""
+        with contextlib.suppress(OSError):
+            if self._descriptor is None:
+                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                os.pwrite(self._descriptor, self._text(number), 0)
+                os.fsync(self._descriptor)
+            else:
+                os.pwrite(self._descriptor, self._text(number), 0)
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _ends_inside_a_record(path: Path) -> bool:
+    """Whether a record file of RocksDB ends before its last record does."""
+    place, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while place < size:
+            left = LOG_BLOCK_SIZE_BYTES - place % LOG_BLOCK_SIZE_BYTES
+            if left < LOG_HEAD_SIZE_BYTES:
+                place += left
+                continue
+            file.seek(place)
+            head = file.read(LOG_HEAD_SIZE_BYTES)
+            if len(head) < LOG_HEAD_SIZE_BYTES:
+                return True
+            place += LOG_HEAD_SIZE_BYTES + int.from_bytes(head[4:6], "little")
+    return place > size
+
+
+def _require_whole_list(path: Path) -> None:
+    """Raise GuildbookError ``store.corrupt`` unless the store's list of files ends where its last entry ends."""
+    try:
+        name = (path / "CURRENT").read_text("ascii").strip()
+        torn = _ends_inside_a_record(path / name)
+    except (OSError, ValueError):
+        return  # RocksDB itself says what is wrong with CURRENT
+    if torn:
+        raise _damaged(
+            path,
+            f"its list of files {name} ends inside an entry",
+            "restore a backup, or rebuild it with: guildbook replay FOLDER --output NEW",
+        )
+
+
+_open_here: set[Path] = set()
+"""The stores that this process has open. A process must not touch the lock of a store that it holds itself: closing
+any descriptor of a file releases all locks of the process on it (POSIX, fcntl)."""
+
+
+def _lock(path: Path) -> int | None:
+    """Take RocksDB's own lock on a store; None in a folder that cannot be written, where nobody else writes either."""
+    try:
+        descriptor = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise _locked(path) from None
+    return descriptor
 
 
 class _RocksReader:
@@ -130,6 +255,62 @@ class _RocksReader:
         except Exception as error:  # see get
             raise _translated(error, self._path) from error
 
+    def page(
+        self, start: bytes, end: bytes | None, pairs_max: int, *, reverse: bool = False
+    ) -> list[tuple[bytes, bytes]]:
+        """See Reader."""
+        return list(islice(self.scan(start, end, reverse=reverse), pairs_max))
+
+
+class _LatestReader(_RocksReader):
+    """A reader that keeps one iterator: opening one costs more than a short read."""
+
+    def __init__(self, source: Rdict, path: Path) -> None:
+        super().__init__(source, path)
+        self._cursor: Any = source.iter()
+
+    def refresh(self) -> None:
+        """See LatestReader."""
+        self._cursor = self._source.iter()
+
+    def release(self) -> None:
+        """Let go of the store, which cannot close while an iterator is open."""
+        self._cursor = None
+
+    def page(
+        self, start: bytes, end: bytes | None, pairs_max: int, *, reverse: bool = False
+    ) -> list[tuple[bytes, bytes]]:
+        """See Reader."""
+        cursor = self._cursor
+        found: list[tuple[bytes, bytes]] = []
+        if reverse:
+            if end is None:
+                cursor.seek_to_last()
+            else:
+                cursor.seek_for_prev(end)
+                if cursor.valid() and cursor.key() == end:
+                    cursor.prev()
+            while len(found) < pairs_max and cursor.valid():
+                key = cursor.key()
+                if key < start:
+                    return found
+                found.append((key, cursor.value()))
+                cursor.prev()
+        else:
+            cursor.seek(start)
+            while len(found) < pairs_max and cursor.valid():
+                key = cursor.key()
+                if end is not None and key >= end:
+                    return found
+                found.append((key, cursor.value()))
+                cursor.next()
+        if not cursor.valid():
+            try:
+                cursor.status()
+            except Exception as error:  # see get
+                raise _translated(error, self._path) from error
+        return found
+
 
 class _SnapshotReader(_RocksReader):
     """A snapshot: its ``get`` is by subscript."""
@@ -148,9 +329,9 @@ class _SnapshotReader(_RocksReader):
 class RocksStore(_RocksReader):
     """A KeyValueStore in a folder of its own.
 
-    ``path`` is created unless ``must_exist``.
-    Without ``durable`` writes are not synced: for
-    scratch stores only. Raises GuildbookError ``store.locked``, ``store.missing``, ``store.corrupt``, ``store.full`` or ``store.io``.
+    ``path`` is created unless ``must_exist``. With ``read_only`` nothing in the folder changes, and no other process
+    may open it meanwhile. Without ``durable`` writes are not synced: for scratch stores only. Raises GuildbookError
+    ``store.locked``, ``store.missing``, ``store.corrupt``, ``store.full`` or ``store.io``.
     """
 
     def __init__(
@@ -163,15 +344,58 @@ class RocksStore(_RocksReader):
                 hint="create one with: guildbook init",
                 path=str(path),
             )
-        access = AccessType.read_only() if read_only else AccessType.read_write()
+        self._closed = True
+        self._lock: int | None = None
+        self._last_write = _LastWrite(path)
+        self._place = path.resolve()
+        if self._place in _open_here:
+            raise _locked(path)
+        _open_here.add(self._place)
+        try:
+            self._lock = _lock(path) if (path / "CURRENT").exists() else None
+            last = self._last_write.read()
+            _require_whole_list(path)
+            if not read_only:
+                if last is not None and any(one.stat().st_size for one in path.glob("*.log")):
+                    self._opened(path, AccessType.read_only(False), last).close()
+                self._unlock()
+            access = AccessType.read_only(False) if read_only else AccessType.read_write()
+            super().__init__(self._opened(path, access, last), path)
+        except BaseException:
+            self._release()
+            raise
+        self._closed = False
+        self._write_options = WriteOptions()
+        self._write_options.sync = durable
+        self._durable = durable
+        self._latest: list[_LatestReader] = []
+
+    @staticmethod
+    def _opened(path: Path, access: AccessType, last: int | None) -> Rdict:
+        """The database, which reaches the acknowledged change ``last``."""
         try:
             database = Rdict(str(path), options=_options(), access_type=access)
         except Exception as error:  # see _RocksReader.get
             raise _translated(error, path) from error
-        super().__init__(database, path)
-        self._write_options = WriteOptions()
-        self._write_options.sync = durable
-        self._closed = False
+        number = database.latest_sequence_number()
+        if last is not None and number < last:
+            database.close()
+            raise _damaged(
+                path,
+                f"it ends at change {number}, and change {last} was acknowledged",
+                "restore a backup, or fetch the lost blocks from another member",
+            )
+        return database
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _release(self) -> None:
+        self._last_write.close()
+        self._unlock()
+        _open_here.discard(self._place)
 
     def write(self, pairs: Pairs) -> None:
         """See KeyValueStore."""
@@ -186,10 +410,18 @@ class RocksStore(_RocksReader):
             self._source.write(batch, write_opt=self._write_options)
         except Exception as error:  # see _RocksReader.get
             raise _translated(error, self._path) from error
+        if self._durable:
+            self._last_write.note(self._source.latest_sequence_number())
 
     def snapshot(self) -> Reader:
         """See KeyValueStore."""
         return _SnapshotReader(self._source.snapshot(), self._path)
+
+    def latest(self) -> LatestReader:
+        """See KeyValueStore."""
+        reader = _LatestReader(self._source, self._path)
+        self._latest.append(reader)
+        return reader
 
     def checkpoint(self, path: Path) -> None:
         """See KeyValueStore; files are hard links where the file system allows, so the copy costs little space."""
@@ -213,4 +445,7 @@ class RocksStore(_RocksReader):
         """See KeyValueStore."""
         if not self._closed:
             self._closed = True
+            for reader in self._latest:
+                reader.release()
             self._source.close()
+            self._release()

@@ -16,8 +16,6 @@ from guildbook.state import layout
 from guildbook.state.record import FieldSpec, Record, bad_declaration, checker, field_specs, metadata_of
 
 _ENCODERS = {
-    "int": "_int({0})",
-    "timestamp": "_int({0})",
     "bool": "_bool({0})",
     "text": "_text({0})",
     "bytes": "_bytes({0})",
@@ -37,16 +35,18 @@ WATCHED_TABLES = (
 def _component(spec: FieldSpec, value: str, *, checked: bool = False) -> str:
     """The Python expression which encodes ``value`` as a key component of the kind of ``spec``.
 
-    ``checked`` values are fields of a row that was found within its bounds: for those the same bytes are written
-    without a call where the bounds leave nothing to check.
+    Integers and text without zeros are written in place, since the call would cost more than the work. ``checked``
+    values are fields of a row that was found within its bounds, so nothing about them is asked again.
     """
-    plain = _ENCODERS[spec.kind].format(value)
-    if checked and spec.kind in ("int", "timestamp"):
+    plain = _ENCODERS.get(spec.kind, "").format(value)
+    if spec.kind in ("int", "timestamp"):
         plain = f"({value} + {1 << 63}).to_bytes(8, 'big')"
     elif checked and spec.kind == "digest":
         plain = value
     elif checked and spec.kind == "text" and _never_zero(spec):
         plain = f"({value}.encode() + b'\\x00\\x00')"
+    elif spec.kind == "text":
+        plain = f"({value}.encode() + b'\\x00\\x00' if '\\x00' not in {value} else _text({value}))"
     return f"(b'\\x00' if {value} is None else b'\\x01' + {plain})" if spec.optional else plain
 
 
@@ -54,12 +54,13 @@ def _never_zero(spec: FieldSpec) -> bool:
     """Whether the bounds of a text field keep the zero character out."""
     if spec.choices:
         return not any("\0" in choice for choice in spec.choices)
-    return any(isinstance(one, msgspec.Meta) and one.pattern == CODE_PATTERN for one in metadata_of(spec.annotation))
+    return any(
+        isinstance(one, msgspec.Meta) and one.pattern == CODE_PATTERN for one in metadata_of(spec.annotation)
+    )
 
 
 def _function(arguments: str, expression: str) -> Callable[..., Any]:
     scope: dict[str, Any] = {
-        "_int": ordered.encode_int,
         "_bool": ordered.encode_bool,
         "_text": ordered.encode_text,
         "_bytes": ordered.encode_bytes,
@@ -142,7 +143,9 @@ class TableSchema:
         self.key_of: Callable[[Any], bytes] = _function(
             "row",
             repr(self.row_prefix)
-            + "".join(f" + {_component(specs[name_], 'row.' + name_, checked=True)}" for name_ in self.key_fields),
+            + "".join(
+                f" + {_component(specs[name_], 'row.' + name_, checked=True)}" for name_ in self.key_fields
+            ),
         )
         self.broken_field = checker(record)
         self.encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
