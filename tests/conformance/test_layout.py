@@ -29,7 +29,7 @@ NOT_OURS = tuple("".join(parts) for parts in [
 ])
 """Paths of one machine and hosts of registries, written apart so that this file does not contain them."""
 
-UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK"]) + r")\b")
+UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "HA" + "CK"]) + r")\b")
 
 
 @cache
