@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from guildbook.evidence.build import ReceiptPlace, Roots
+from guildbook.chain.head import Roots
+from guildbook.evidence.build import ReceiptPlace
 from guildbook.evidence.trust import Trust, TrustedSet
 from guildbook.primitives import cometbft as comet
 from guildbook.primitives import merkle_log, state_tree
@@ -115,6 +116,10 @@ class SimulatedLedger:
     @property
     def height(self) -> int:
         return len(self.chain.headers)
+
+    @property
+    def state_height(self) -> int:
+        return self.height
 
     def header(self, height: int) -> comet.Header | None:
         return self.chain.header(height) if 1 <= height <= self.height else None

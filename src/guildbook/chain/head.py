@@ -51,6 +51,14 @@ class Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
         return encode(self)
 
 
+class Roots(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What the application hash after a block is made of: roots of 32 bytes, and the number of receipts."""
+
+    state_root: bytes
+    log_root: bytes
+    log_size: int
+
+
 def decode_head(data: bytes) -> Head:
     """The head in canonical ``data``; raises CanonicalError."""
     head: Head = decode(data, Head)

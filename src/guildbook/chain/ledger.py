@@ -10,7 +10,7 @@ from typing import Any
 
 from guildbook.chain.changes import BlockChanges, decode_changes
 from guildbook.chain.genesis import Genesis, apply_genesis, empty_state, read_genesis
-from guildbook.chain.head import FORMAT_KEY, GENESIS_KEY, HEAD_KEY, STORE_FORMAT, Head, decode_head
+from guildbook.chain.head import FORMAT_KEY, GENESIS_KEY, HEAD_KEY, STORE_FORMAT, Head, Roots, decode_head
 from guildbook.chain.receipt import Location, Receipt, decode_receipt
 from guildbook.chain.state import State
 from guildbook.chain.transaction import Transaction
@@ -95,6 +95,11 @@ class View:
         """The changes of ``height``, or None."""
         data = self.changes_bytes(height)
         return None if data is None else decode_changes(data)
+
+    def roots(self, height: int) -> Roots | None:
+        """Roots and log size after the block of ``height`` (0 is genesis), or None."""
+        data = self.reader.get(layout.height_key(layout.ROOTS, height))
+        return None if data is None else decode(data, Roots)
 
     def location(self, transaction: bytes) -> Location | None:
         """Where the receipt of ``transaction`` is, or None when it was never applied or rejected."""

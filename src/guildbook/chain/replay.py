@@ -38,6 +38,7 @@ SPACE_NAMES = {
     layout.CHANGES: "change feed",
     layout.TRANSACTIONS: "transaction location",
     layout.VALIDATORS: "validator set",
+    layout.ROOTS: "roots",
     layout.META: "head",
 }
 
@@ -174,7 +175,10 @@ def _short(value: bytes) -> str:
 def _place(key: bytes) -> str:
     space = SPACE_NAMES.get(key[:1], "unknown space")
     rest = key[1:]
-    if key[:1] in (layout.BLOCKS, layout.COMMITS, layout.CHANGES, layout.VALIDATORS) and len(rest) == 8:
+    if (
+        key[:1] in (layout.BLOCKS, layout.COMMITS, layout.CHANGES, layout.VALIDATORS, layout.ROOTS)
+        and len(rest) == 8
+    ):
         return f"{space} {int.from_bytes(rest, 'big')}"
     if key[:1] in (layout.ROWS, layout.INDEXES):
         table, _zero, tail = rest.partition(b"\0")

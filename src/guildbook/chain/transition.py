@@ -17,7 +17,7 @@ import msgspec
 
 from guildbook.chain.bundle import decode_bundle
 from guildbook.chain.changes import BlockChanges, RowChange, TransactionSummary
-from guildbook.chain.head import application_hash
+from guildbook.chain.head import Roots, application_hash
 from guildbook.chain.receipt import Location, Outcome, Receipt
 from guildbook.chain.state import State
 from guildbook.chain.transaction import Transaction, decode_transaction, signature_holds
@@ -279,6 +279,8 @@ def finish_block(
     ]
     changes = _encode(BlockChanges(height, time_ns // NANOSECONDS_PER_MILLISECOND, rows, receipts, summaries))
     writes.append((layout.height_key(layout.CHANGES, height), changes))
+    log_root = edge.root()
+    writes.append((layout.height_key(layout.ROOTS, height), _encode(Roots(update.root, log_root, edge.size))))
     return BlockResult(
         height,
         time_ns,
@@ -286,7 +288,7 @@ def finish_block(
         changes,
         update.root,
         edge,
-        application_hash(update.root, edge.root(), edge.size),
+        application_hash(update.root, log_root, edge.size),
         results_hash(results),
         writes,
         differences,

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from guildbook.chain.head import Roots
 from guildbook.evidence.format import (
     AbsenceEvidence,
     Anchor,
@@ -32,17 +33,6 @@ from guildbook.evidence.format import (
 from guildbook.primitives import cometbft as comet
 from guildbook.primitives.merkle_log import LogReader
 from guildbook.primitives.state_tree import TreeReader
-
-
-@dataclass(frozen=True, slots=True)
-class Roots:
-    """What the application hash after a block commits to: state root and log root (32 bytes each), and the
-    log's size.
-    """
-
-    state_root: bytes
-    log_root: bytes
-    log_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +53,11 @@ class EvidenceSource(Protocol):
 
     @property
     def height(self) -> int:
-        """The last committed block; 0 for a ledger that has only its genesis state."""
+        """The last block whose header is there; 0 for a ledger that has only its genesis state."""
+
+    @property
+    def state_height(self) -> int:
+        """The block after which the rows, the tree and the log are; not above `height`."""
 
     def header(self, height: int) -> comet.Header | None:
         """The header of block `height` (1 up), None if it is not there (not yet, or no longer)."""
@@ -166,15 +160,19 @@ def _file(source: EvidenceSource, subject: Subject, anchor: Anchor) -> bytes:
 
 
 def _state_anchor(source: EvidenceSource) -> Anchor:
-    """The anchor of the roots that hold now: at the last header, if its own block has changed nothing."""
-    height = source.height
-    if height == 0 or source.roots(height) != source.roots(height - 1):
+    """The anchor of the roots that rows are proven in: at the next header, or at the last one if its own block has
+    changed nothing.
+    """
+    height = source.state_height
+    if height > 0 and source.roots(height) == source.roots(height - 1):
+        return _anchor(source, height - 1)
+    if source.height <= height:
         raise _not_available(
             f"no header states the roots after block {height} yet",
             "wait for the next block, which the engine cuts within a second",
             height=height,
         )
-    return _anchor(source, height - 1)
+    return _anchor(source, height)
 
 
 def _anchor(source: EvidenceSource, height: int) -> Anchor:

@@ -1,17 +1,14 @@
-"""A ledger's store as a source of evidence.
-
-The state tree and the last roots are those of the last block. The roots after older blocks, which the
-evidence of a receipt needs, come from whoever keeps them: `roots` gives them by height.
-"""
+"""A ledger's store as a source of evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 from guildbook.chain.bundle import decode_bundle
+from guildbook.chain.head import Roots
 from guildbook.chain.ledger import View
-from guildbook.evidence.build import ReceiptPlace, Roots
+from guildbook.evidence.build import ReceiptPlace
 from guildbook.evidence.format import EvidenceError
 from guildbook.primitives.cometbft import Commit, Header, ValidatorSet
 from guildbook.primitives.errors import GuildbookError
@@ -20,35 +17,16 @@ from guildbook.primitives.state_tree import TreeReader
 from guildbook.state import layout
 
 
-def last_roots(view: View) -> Callable[[int], Roots]:
-    """The roots that every store has: those after the last block, and after the one before it if they are the
-    same.
-
-    For any other height the function raises `EvidenceError` "evidence.not_available".
-    """
-    head = view.head
-    found = Roots(head.state_root, head.log_root, head.log_size)
-
-    def roots(height: int) -> Roots:
-        if height == head.height or (height == head.height - 1 and not head.needs_proof_block):
-            return found
-        raise EvidenceError(
-            "evidence.not_available",
-            f"this store does not have the roots after block {height}",
-            hint="ask a node that keeps the roots of all blocks",
-            step="build",
-            height=height,
-        )
-
-    return roots
-
-
 class LedgerSource:
-    """An `EvidenceSource` over one view of a ledger; safe in any thread, as the view is."""
+    """An `EvidenceSource` over one view of a ledger; safe in any thread, as the view is.
 
-    def __init__(self, view: View, roots: Callable[[int], Roots]) -> None:
+    `later` is a view of the same ledger in which the header after the last block of `view` is there already: under
+    load the state has moved on by the time that its header comes.
+    """
+
+    def __init__(self, view: View, later: View | None = None) -> None:
         self._view = view
-        self._roots = roots
+        self._blocks = later if later is not None else view
 
     @property
     def network(self) -> str:
@@ -57,32 +35,46 @@ class LedgerSource:
 
     @property
     def height(self) -> int:
-        """The last committed block."""
+        """The last block whose header is there."""
+        return self._blocks.head.height
+
+    @property
+    def state_height(self) -> int:
+        """The block after which the rows, the tree and the log are."""
         return self._view.head.height
 
     def header(self, height: int) -> Header | None:
         """The header of block `height`, None if the store has none."""
-        block = self._view.block(height)
+        block = self._blocks.block(height)
         return None if block is None else block.header
 
     def commit(self, height: int) -> Commit | None:
         """The commit for block `height`, None if the store has none."""
-        return self._view.commit(height)
+        return self._blocks.commit(height)
 
     def validators(self, height: int) -> ValidatorSet:
         """The validators that sign block `height`."""
-        return self._view.validators(height)
+        return self._blocks.validators(height)
 
     def handover_heights(self, height: int) -> Sequence[int]:
         """The heights below `height`, ascending, whose block is the last of its validator set."""
-        starts = self._view.reader.scan(
+        starts = self._blocks.reader.scan(
             layout.height_key(layout.VALIDATORS, 2), layout.height_key(layout.VALIDATORS, height) + b"\0"
         )
         return [int.from_bytes(key[1:], "big") - 1 for key, _ in starts]
 
     def roots(self, height: int) -> Roots:
-        """The roots after block `height`."""
-        return self._roots(height)
+        """The roots after block `height`; raises `EvidenceError` "evidence.not_available" if the store has none."""
+        found = self._blocks.roots(height)
+        if found is None:
+            raise EvidenceError(
+                "evidence.not_available",
+                f"this store does not have the roots after block {height}",
+                hint="ask a node that keeps the whole history",
+                step="build",
+                height=height,
+            )
+        return found
 
     def place(self, transaction: bytes) -> ReceiptPlace | None:
         """Where the receipt of a transaction is, None if it was neither applied nor rejected."""

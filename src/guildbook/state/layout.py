@@ -22,10 +22,12 @@ TRANSACTIONS = b"D"
 """transaction id, 32 bytes -> canonical [height, index, log index]."""
 VALIDATORS = b"V"
 """height from which a validator set holds -> protobuf validator set."""
+ROOTS = b"A"
+"""height -> canonical [state root, log root, log size] after that block."""
 META = b"M"
 """names of single values: format, network, genesis, head."""
 
-SPACES = (BLOCKS, TRANSACTIONS, INDEXES, COMMITS, LOG, META, ROWS, TREE, VALIDATORS, CHANGES)
+SPACES = (ROOTS, BLOCKS, TRANSACTIONS, INDEXES, COMMITS, LOG, META, ROWS, TREE, VALIDATORS, CHANGES)
 
 
 def height_key(space: bytes, height: int) -> bytes:
