@@ -1,0 +1,1 @@
+"""HTTP: routes derived from contracts, OpenAPI, the event stream, and problem documents."""

@@ -1,0 +1,143 @@
+"""The node's views: what feeds them, and what asks them.
+
+Declarations first. Views must know the tables of a contract version before its first block, and old blocks are fed
+again when views are built anew; so at start they are told of every release that the ledger has, and later of each new
+one. Views that cannot follow (a version that changes old fields) stop answering; the ledger goes on.
+"""
+
+import datetime
+import decimal
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guildbook.chain.ledger import View
+from guildbook.client.documents import SqlAnswer
+from guildbook.client.reader import Declarations, LedgerReader
+from guildbook.node.config import ViewsConfig
+from guildbook.primitives.errors import GuildbookError
+from guildbook.runtime.releases import RELEASES
+from guildbook.views.answer import ROWS_MAX, Limits
+from guildbook.views.process import ViewsProcess
+from guildbook.views.schema import ViewSchema
+from guildbook.views.settings import ViewsSettings
+
+VIEWS_FILE = "views.duckdb"
+STOP_WAIT_MS = 10_000
+WAIT_FOR_MS_MAX = 10_000
+
+_log = logging.getLogger("guildbook.views")
+
+
+class NodeViews:
+    """The views of one node. ``follow`` is called by the observer; ``sql`` by any thread."""
+
+    def __init__(self, folder: Path, reader: LedgerReader, config: ViewsConfig) -> None:
+        folder.mkdir(exist_ok=True)
+        self._reader = reader
+        self._lag_blocks_max = config.lag_blocks_max
+        view = reader.view()
+        self._known = reader.declarations(view)
+        self._failure: GuildbookError | None = None
+        self._process = ViewsProcess(
+            folder / VIEWS_FILE,
+            view.network,
+            _schema_of_all_releases(reader, view),
+            self._read_changes,
+            settings=ViewsSettings(memory_bytes_max=config.memory_bytes_max, threads=config.threads),
+            rebuild_when_corrupt=True,
+        )
+
+    @property
+    def height(self) -> int:
+        """The last height that the views are known to hold."""
+        return self._process.height
+
+    def _read_changes(self, height: int) -> Iterator[bytes]:
+        view = self._reader.view()
+        for one in range(height, view.head.height + 1):
+            data = view.changes_bytes(one)
+            if data is None:
+                return
+            yield data
+
+    def follow(self, view: View, height: int, changes: bytes) -> None:
+        """Hand over the changes of a stored block; returns at once."""
+        declared = self._reader.declarations(view, height)
+        if declared is not self._known:
+            self._learn(declared)
+        self._process.apply([changes])
+
+    def _learn(self, declared: Declarations) -> None:
+        self._known = declared
+        try:
+            self._process.ensure_schema(declared.catalogue)
+        except GuildbookError as error:
+            self._failure = error
+            _log.error("the views cannot follow a new contract version: %s", error)
+
+    def not_ready(self, height: int) -> list[str]:
+        """Why SQL should not be asked here now, when the ledger is at ``height``."""
+        status = self._process.status
+        if self._failure is not None or status.state == "halted":
+            return [f"the views have halted: {self._failure or status.error}"]
+        if height - status.height > self._lag_blocks_max:
+            return [f"the views are {height - status.height} blocks behind"]
+        return []
+
+    def sql(
+        self,
+        statement: str,
+        parameters: Sequence[Any] | Mapping[str, Any],
+        *,
+        at: int | None,
+        wait_for: int | None,
+        limit: int | None,
+    ) -> SqlAnswer:
+        """The rows of one SELECT. Raises GuildbookError ``sql.*`` and ``views.*``."""
+        if self._failure is not None:
+            raise self._failure
+        wanted = max(wait_for or 0, min(at or 0, self._reader.view().head.height))
+        if wanted > self._process.height:
+            self._process.wait_for(wanted, WAIT_FOR_MS_MAX)
+        limits = Limits(rows_max=ROWS_MAX if limit is None else min(limit, ROWS_MAX))
+        result = self._process.query(statement, parameters, at=at, limits=limits)
+        return SqlAnswer(
+            height=result.height,
+            columns=list(result.names),
+            kinds=[column.type for column in result.columns],
+            rows=[[written(value) for value in row] for row in result.rows],
+        )
+
+    def close(self, height: int) -> None:
+        """Let the views reach ``height``, as far as they can soon, and end their process."""
+        try:
+            if self._failure is None:
+                self._process.wait_for(height, STOP_WAIT_MS)
+        except GuildbookError as error:
+            _log.warning("the views were stopped before they were current: %s", error)
+        self._process.close()
+
+
+def _schema_of_all_releases(reader: LedgerReader, view: View) -> ViewSchema:
+    heights = sorted({release.active_from for release in view.rows(RELEASES)})
+    schema = ViewSchema()
+    for height in [*heights, view.head.height]:
+        schema = schema.extended_by(ViewSchema.of(reader.declarations(view, height).catalogue))
+    return schema
+
+
+def written(value: Any) -> Any:
+    """A value of an answer as JSON: bytes as hexadecimal, times as RFC 3339 text, decimal numbers as text."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime.datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return [written(one) for one in value]
+    if isinstance(value, dict):
+        return {str(name): written(one) for name, one in value.items()}
+    return value
