@@ -48,9 +48,11 @@ BLOOM_BITS_PER_KEY = 10
 LAST_WRITE_FILE = "LAST-WRITE"
 LAST_WRITE_DIGITS = 20
 LOG_BLOCK_SIZE_BYTES = 32_768
-"""RocksDB's record files are divided into blocks of this size; a record's head does not cross their borders."""
+"""RocksDB's record files are divided into blocks of this size, and no frame crosses their borders."""
 LOG_HEAD_SIZE_BYTES = 7
-"""Checksum (4 bytes), length (2 bytes, little endian) and type of a record in such a file."""
+"""Checksum (4 bytes), length (2 bytes, little endian) and type of a frame in such a file."""
+LOG_FRAME_TYPES = (b"\1", b"\2", b"\3", b"\4")
+"""A whole record, or the first, a middle or the last part of one."""
 
 
 def _options() -> Options:
@@ -163,8 +165,12 @@ class _LastWrite:
             self._descriptor = None
 
 
-def _ends_inside_a_record(path: Path) -> bool:
-    """Whether a record file of RocksDB ends before its last record does."""
+def _first_fault(path: Path) -> str | None:
+    """What is wrong with the frames of a record file of RocksDB, None when they follow one another to its end.
+
+    RocksDB itself checks what is in the frames. It does not see a frame that reaches behind the end of the file, and
+    it never returns from a frame of a type that this store does not use.
+    """
     place, size = 0, path.stat().st_size
     with path.open("rb") as file:
         while place < size:
@@ -174,23 +180,23 @@ def _ends_inside_a_record(path: Path) -> bool:
                 continue
             file.seek(place)
             head = file.read(LOG_HEAD_SIZE_BYTES)
-            if len(head) < LOG_HEAD_SIZE_BYTES:
-                return True
+            if any(head) and head[6:] not in LOG_FRAME_TYPES:
+                return f"has an entry of unknown type at byte {place}"
             place += LOG_HEAD_SIZE_BYTES + int.from_bytes(head[4:6], "little")
-    return place > size
+    return "ends inside an entry" if place > size else None
 
 
 def _require_whole_list(path: Path) -> None:
-    """Raise GuildbookError ``store.corrupt`` unless the store's list of files ends where its last entry ends."""
+    """Raise GuildbookError ``store.corrupt`` unless the store's list of files can be followed to its end."""
     try:
         name = (path / "CURRENT").read_text("ascii").strip()
-        torn = _ends_inside_a_record(path / name)
+        fault = _first_fault(path / name)
     except (OSError, ValueError):
         return  # RocksDB itself says what is wrong with CURRENT
-    if torn:
+    if fault is not None:
         raise _damaged(
             path,
-            f"its list of files {name} ends inside an entry",
+            f"its list of files {name} {fault}",
             "restore a backup, or rebuild it with: guildbook replay FOLDER --output NEW",
         )
 
@@ -230,6 +236,14 @@ class _RocksReader:
         except Exception as error:  # rocksdict raises plain Exception with RocksDB's status text
             raise _translated(error, self._path) from error
         return value
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """See Reader."""
+        try:
+            values: list[bytes | None] = self._source.get(keys)
+        except Exception as error:  # see get
+            raise _translated(error, self._path) from error
+        return values
 
     def scan(
         self, start: bytes, end: bytes | None, *, reverse: bool = False
@@ -314,6 +328,10 @@ class _LatestReader(_RocksReader):
 
 class _SnapshotReader(_RocksReader):
     """A snapshot: its ``get`` is by subscript."""
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """See Reader."""
+        return [self.get(key) for key in keys]
 
     def get(self, key: bytes) -> bytes | None:
         """See Reader."""
