@@ -275,7 +275,7 @@ class Auditor:
         check(self.debts.pop((member, programme), 0) == units, "another debt was moved")
         self._owe(survivor, programme, units)
 
-    def _issued(self, evidence: bytes, programme: str, member: str, units: int, offset: int, lot: int | None,
+    def _issued(self, evidence: bytes, programme: str, member: str, units: int, debt_paid: int, lot: int | None,
                 active_from: int, expires_at: int) -> None:
         check(evidence not in self.earnings, "one purchase line was issued twice")
         sums = self.programmes[programme]
@@ -286,15 +286,15 @@ class Auditor:
         check(active_from == self._now + terms["pending_days"] * DAY_MS,
               "the terms give another pending time")
         owed = self.debts.get((member, programme), 0)
-        check(offset == min(owed, units), "a debt of", owed, "was not offset rightly")
-        check((lot is None) == (offset == units),
+        check(debt_paid == min(owed, units), "a debt of", owed, "was not offset rightly")
+        check((lot is None) == (debt_paid == units),
               "a lot where all was offset, or none where something was left")
-        self._pay(member, programme, offset)
+        self._pay(member, programme, debt_paid)
         sums.issued += units
-        sums.revoked += offset
+        sums.revoked += debt_paid
         self.earnings[evidence] = BookEarning(programme, member, lot, units)
         if lot is not None:
-            self._new_lot(BookLot(lot, programme, member, units - offset, 0, self._now, active_from,
+            self._new_lot(BookLot(lot, programme, member, units - debt_paid, 0, self._now, active_from,
                                   expires_at, sums.profiles.index(terms) + 1, evidence, None))
 
     def _activated(self, lot: int) -> None:

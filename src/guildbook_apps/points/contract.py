@@ -390,13 +390,13 @@ class DebtMoved(Event):
 
 
 class Issued(Event):
-    """A purchase line earned units; ``offset`` of them paid a debt, the rest is the lot."""
+    """A purchase line earned units; ``debt_paid`` of them paid a debt, the rest is the lot."""
 
     evidence: Digest
     programme: Code
     member: Code
     units: Positive
-    offset: NonNegative
+    debt_paid: NonNegative
     lot: Positive | None
     active_from: Timestamp
     expires_at: Timestamp
@@ -993,7 +993,7 @@ class Points(Contract, name="points", version=1):
                                      units=units, returned=0, expired=0))
         self.totals.update(total, issued=total.issued + units, revoked=total.revoked + offset,
                            debt=total.debt - offset)
-        self.emit(Issued(evidence=evidence, programme=programme, member=member, units=units, offset=offset,
+        self.emit(Issued(evidence=evidence, programme=programme, member=member, units=units, debt_paid=offset,
                          lot=lot, active_from=active_from, expires_at=expires_at))
         return 0 if lot is None else lot
 
