@@ -64,6 +64,16 @@ def test_the_same_transaction_gets_the_first_receipt_however_it_is_sent(running)
     assert engine.submit([data]).result(10)[0] == first
 
 
+def test_an_applied_transaction_keeps_its_receipt_after_it_has_expired(running):
+    engine, _blocks = running
+    data = issue(valid_until=2)
+    first = engine.submit([data]).result(10)[0]
+    for _ in range(3):
+        engine.submit([issue()]).result(10)
+    assert engine.ledger.head.height > 2
+    assert engine.submit([data]).result(10)[0] == first
+
+
 def test_what_cannot_be_in_a_block_is_refused_before_it_with_a_next_step(running):
     engine, blocks = running
     good, forged = issue(), issue()

@@ -103,8 +103,7 @@ def apply_block(
             results.append(ExecTxResult(MALFORMED_BUNDLE_CODE, b""))
             continue
         first = len(judge.done)
-        for envelope in envelopes:
-            judge.judge(envelope)
+        judge.judge(envelopes)
         results.append(ExecTxResult(0, merkle_root([leaf_hash(one) for one in judge.receipts[first:]])))
     return finish_block(state, block.height, block.time_ns, execution, judge.done, judge.receipts, results)
 
@@ -154,25 +153,32 @@ class _Judge:
         self._checked = checked
         self._used: set[bytes] = set()
 
-    def judge(self, envelope: bytes) -> None:
-        """Run one envelope and note its receipt."""
-        transaction = self._checked.get(envelope)
-        good_signature = transaction is not None
-        if transaction is None:
-            try:
-                transaction = decode_transaction(envelope)
-            except GuildbookError as error:
-                self._note(
-                    tagged("malformed", envelope), Outcome.INVALID, Refused(error.code, []), _NO_SENDER, []
-                )
-                return
+    def judge(self, envelopes: Sequence[bytes]) -> None:
+        """Run the envelopes of a bundle in order and note their receipts."""
+        read: list[tuple[bytes, Transaction | None, str]] = []
+        for envelope in envelopes:
+            transaction, code = self._checked.get(envelope), ""
+            if transaction is None:
+                try:
+                    transaction = decode_transaction(envelope)
+                except GuildbookError as error:
+                    code = error.code
+            read.append((envelope, transaction, code))
+        ids = [transaction.id for _envelope, transaction, _code in read if transaction is not None]
+        stored = self._state.reader.get_many([layout.TRANSACTIONS + one for one in ids])
+        self._used.update(one for one, location in zip(ids, stored, strict=True) if location is not None)
+        for envelope, transaction, code in read:
+            if transaction is None:
+                malformed = tagged("malformed", envelope)
+                self._note(malformed, Outcome.INVALID, Refused(code, []), _NO_SENDER, [])
+            else:
+                self._judge(transaction, good_signature=envelope in self._checked)
+
+    def _judge(self, transaction: Transaction, *, good_signature: bool) -> None:
         body = transaction.body
         calls = [[call.contract, call.command] for call in body.calls]
         refusal = admit(transaction, self._state.network, self._height, self._execution.parameters)
-        if refusal is None and (
-            transaction.id in self._used
-            or self._state.reader.get(layout.TRANSACTIONS + transaction.id) is not None
-        ):
+        if refusal is None and transaction.id in self._used:
             refusal = Refused("transaction.duplicate", [])
         if refusal is None and not good_signature and not signature_holds(transaction):
             refusal = Refused("transaction.bad_signature", [])

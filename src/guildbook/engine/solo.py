@@ -25,14 +25,16 @@ import msgspec
 from guildbook.chain.block import build_block, sign_commit
 from guildbook.chain.bundle import encode_bundle
 from guildbook.chain.ledger import Ledger
-from guildbook.chain.receipt import Outcome, decode_receipt
+from guildbook.chain.receipt import Location, Outcome, decode_receipt
 from guildbook.chain.transaction import Transaction, decode_transaction
-from guildbook.chain.transition import BlockInput, BlockResult, admit
+from guildbook.chain.transition import BlockInput, admit
 from guildbook.engine.crash import CrashPoints
 from guildbook.engine.signatures import SignatureChecker
+from guildbook.primitives.canonical import decode
 from guildbook.primitives.cometbft import Commit, decode_commit, encode_commit
 from guildbook.primitives.errors import GuildbookError, spec_for
 from guildbook.primitives.keys import SigningKey, key_text
+from guildbook.runtime.call import Refused
 from guildbook.runtime.parameters import Parameters, parameters_in_force
 from guildbook.state import layout
 from guildbook.state.overlay import Overlay
@@ -222,15 +224,9 @@ class SoloEngine:
             except GuildbookError as error:
                 early.append((place, Answer(b"", None, error)))
                 continue
-            stored = self._first_receipt(transaction.id)
-            if stored is not None:
-                early.append((place, Answer(transaction.id, stored, None)))
-                continue
             refused = admit(transaction, self.ledger.genesis.network, head.height + 1, self._parameters)
             if refused is not None:
-                early.append(
-                    (place, Answer(transaction.id, None, refusal_error(refused.code, refused.fields)))
-                )
+                early.append((place, self._answer_refused(transaction, refused)))
                 continue
             fresh.append((place, transaction, envelope))
         with self._lock:
@@ -244,13 +240,13 @@ class SoloEngine:
         )
         return waiting.future
 
-    def _first_receipt(self, transaction: bytes) -> bytes | None:
-        if self.ledger.store.get(layout.TRANSACTIONS + transaction) is None:
-            return None
+    def _answer_refused(self, transaction: Transaction, refused: Refused) -> Answer:
+        """The answer for what may not be in the next block: its first receipt where it was in an earlier one."""
         view = self.ledger.view()
-        location = view.location(transaction)
-        assert location is not None, transaction.hex()
-        return view.receipt_bytes(location)
+        location = view.location(transaction.id)
+        if location is not None:
+            return Answer(transaction.id, view.receipt_bytes(location), None)
+        return Answer(transaction.id, None, refusal_error(refused.code, refused.fields))
 
     def _signed(
         self, waiting: _Waiting, fresh: list[tuple[int, Transaction, bytes]], verdicts: "Future[bytes]"
@@ -282,10 +278,6 @@ class SoloEngine:
                 pending = self._pending.get(transaction.id)
                 if pending is not None:
                     pending.waiters.append((waiting, place))
-                    continue
-                stored = self._first_receipt(transaction.id)  # it may have been committed meanwhile
-                if stored is not None:
-                    waiting.answer(place, Answer(transaction.id, stored, None))
                     continue
                 pending = _Pending(transaction, envelope, (waiting, place))
                 self._pending[transaction.id] = pending
@@ -345,6 +337,10 @@ class SoloEngine:
         """Run, store and answer one block."""
         ledger, times = self.ledger, self.times
         head = ledger.head
+        fresh = self._answer_known(chosen)
+        if chosen and not fresh:
+            return
+        chosen = fresh
         time_ns = max(self._clock(), head.time_ns + NANOSECONDS_PER_MILLISECOND)
         self._crash.passed("before_execute")
         started = time.perf_counter_ns()
@@ -383,7 +379,7 @@ class SoloEngine:
         if self._on_block is not None:
             self._on_block(Committed(result.height, time_ns, result.changes))
         self._crash.passed("before_answer")
-        self._answer(chosen, result)
+        self._answer(chosen, result.receipts)
         times.execute += executed - started
         times.build += built - executed
         times.write += written - built
@@ -391,10 +387,25 @@ class SoloEngine:
         times.blocks += 1
         times.transactions += len(chosen)
 
-    def _answer(self, chosen: list[_Pending], result: BlockResult) -> None:
+    def _answer_known(self, chosen: list[_Pending]) -> list[_Pending]:
+        """Give those that the ledger has already their first receipt; returns the others."""
+        stored = self.ledger.store.get_many([layout.TRANSACTIONS + one.transaction.id for one in chosen])
+        if all(location is None for location in stored):
+            return chosen
+        view = self.ledger.view()
+        known: list[_Pending] = []
+        receipts: list[bytes] = []
+        for pending, data in zip(chosen, stored, strict=True):
+            if data is not None:
+                known.append(pending)
+                receipts.append(view.receipt_bytes(decode(data, Location)))
+        self._answer(known, receipts)
+        return [one for one, location in zip(chosen, stored, strict=True) if location is None]
+
+    def _answer(self, chosen: list[_Pending], receipts: list[bytes]) -> None:
         finished: list[_Waiting] = []
         with self._lock:
-            for pending, receipt in zip(chosen, result.receipts, strict=True):
+            for pending, receipt in zip(chosen, receipts, strict=True):
                 del self._pending[pending.transaction.id]
                 answer = answer_of(pending.transaction.id, receipt)
                 for waiting, place in pending.waiters:

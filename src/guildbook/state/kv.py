@@ -21,6 +21,9 @@ class Reader(Protocol):
     def get(self, key: bytes) -> bytes | None:
         """The value under ``key``, or None."""
 
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """The value under each of ``keys``, in their order; quicker than one by one."""
+
     def scan(
         self, start: bytes, end: bytes | None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
@@ -71,6 +74,10 @@ class _MemorySnapshot:
     def get(self, key: bytes) -> bytes | None:
         """See Reader."""
         return self._values.get(key)
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """See Reader."""
+        return [self._values.get(key) for key in keys]
 
     def scan(
         self, start: bytes, end: bytes | None, *, reverse: bool = False

@@ -142,7 +142,8 @@ class Overlay:
 
         Rows changed meanwhile are seen as they are when their page of SCAN_PAGE_ROWS is read.
         """
-        start, end = prefix, prefix_end(prefix)
+        last = prefix[-1]
+        start, end = prefix, prefix[:-1] + bytes((last + 1,)) if last < 255 else prefix_end(prefix)
         if after is not None:
             if reverse:
                 end = after
