@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Annotated, Any
 
 from litestar import Litestar, Request, Response, Router, get
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.types import ASGIApp
 
 from guildbook.api import events, evidence, log, reading, transactions
@@ -45,28 +45,20 @@ Send = Callable[[Message], Awaitable[None]]
 _log = logging.getLogger("guildbook.api")
 
 
-class _TooLarge(Exception):
-    """The body of a request outgrew its bound."""
-
-
-class _TooSlow(Exception):
-    """The body of a request took too long."""
-
-
 @get("/events", media_type="text/event-stream")
 async def get_events(
     request: Request[Any, Any, Any],
-    services: Services,
+    services: NamedDependency[Services],
     from_: Annotated[
         str | None,
-        Parameter(
-            query="from",
+        QueryParameter(
+            name="from",
             description="The first position, HEIGHT or HEIGHT.INDEX; without it, events to come.",
         ),
     ] = None,
-    contract: Annotated[str | None, Parameter(description="Events of one contract.")] = None,
-    event: Annotated[str | None, Parameter(description="Events of one kind of that contract.")] = None,
-    follow: Annotated[bool, Parameter(description="Wait for more at the end.")] = True,
+    contract: Annotated[str | None, QueryParameter(description="Events of one contract.")] = None,
+    event: Annotated[str | None, QueryParameter(description="Events of one kind of that contract.")] = None,
+    follow: Annotated[bool, QueryParameter(description="Wait for more at the end.")] = True,
 ) -> ASGIApp:
     """Events as server-sent events, in order, each once. ``Last-Event-ID`` goes on behind a position."""
     wanted = await asyncio.to_thread(
@@ -77,7 +69,7 @@ async def get_events(
 
 
 @get("/metrics", sync_to_thread=True, include_in_schema=False)
-def get_metrics(services: Services) -> Response[bytes]:
+def get_metrics(services: NamedDependency[Services]) -> Response[bytes]:
     """Metrics for Prometheus."""
     return Response(services.metrics.text(), media_type=METRICS_MEDIA_TYPE)
 
@@ -194,16 +186,6 @@ class Guard:
     async def _inside(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         try:
             await self.inner(scope, receive, answer.send)  # type: ignore[arg-type]
-        except _TooLarge:
-            await answer.refuse(self._too_large())
-        except _TooSlow:
-            await answer.refuse(
-                GuildbookError(
-                    "api.bad_request",
-                    "the body of the request did not arrive in time",
-                    hint=f"send it within {self._services.limits.body_timeout_s} s",
-                )
-            )
         except Exception as error:  # noqa: BLE001 - the rim: nobody may be left without an answer
             _log.error(
                 "request %s %s failed",
@@ -238,11 +220,17 @@ class Guard:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                     message = await receive()
             except TimeoutError:
-                raise _TooSlow from None
+                raise GuildbookError(
+                    "api.bad_request",
+                    "the body of the request did not arrive in time",
+                    hint=f"send it within {limits.body_timeout_s} s",
+                ) from None
+            if message["type"] == "http.disconnect":
+                raise GuildbookError("api.bad_request", "the caller went away before the body was there")
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > limits.body_size_bytes_max:
-                raise _TooLarge
+                raise self._too_large()
             return message
 
         return bounded

@@ -8,7 +8,8 @@ import re
 from typing import Annotated
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, PathParameter
 
 from guildbook.api.services import Services
 from guildbook.chain.ledger import View
@@ -56,13 +57,13 @@ def _cached(content: bytes, width: int) -> Response[bytes]:
 
 
 @get("/checkpoint", sync_to_thread=True)
-def get_checkpoint(services: Services) -> Response[bytes]:
+def get_checkpoint(services: NamedDependency[Services]) -> Response[bytes]:
     """The size and the root of the log as a signed note (C2SP tlog-checkpoint)."""
     return _checkpoint(services)
 
 
 @get("/log/checkpoint", sync_to_thread=True)
-def get_log_checkpoint(services: Services) -> Response[bytes]:
+def get_log_checkpoint(services: NamedDependency[Services]) -> Response[bytes]:
     """The same, where tools for C2SP tlog-tiles look for it."""
     return _checkpoint(services)
 
@@ -73,7 +74,9 @@ def _checkpoint(services: Services) -> Response[bytes]:
 
 @get("/log/tile/{level:int}/{place:path}", sync_to_thread=True)
 def get_tile(
-    services: Services, level: Annotated[int, Parameter(ge=0, le=LEVEL_MAX)], place: str
+    services: NamedDependency[Services],
+    level: Annotated[int, PathParameter(ge=0, le=LEVEL_MAX)],
+    place: FromPath[str],
 ) -> Response[bytes]:
     """A tile of hashes of the log (C2SP tlog-tiles): 32 bytes for each, joined."""
     index, width = tile_place(place.lstrip("/"))
@@ -83,7 +86,7 @@ def get_tile(
 
 
 @get("/log/tile/entries/{place:path}", sync_to_thread=True)
-def get_entries(services: Services, place: str) -> Response[bytes]:
+def get_entries(services: NamedDependency[Services], place: FromPath[str]) -> Response[bytes]:
     """A bundle of receipts, the log's entries (C2SP tlog-tiles): each behind its length in two bytes."""
     index, width = tile_place(place.lstrip("/"))
     view = services.reader.view()

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from litestar import MediaType, Request, Response, get
+from litestar.di import NamedDependency
 
 from guildbook.api.problem import PROBLEM_MEDIA_TYPE
 from guildbook.api.schema import Schema, field_schema, record_schema
@@ -34,7 +35,7 @@ BYTES: Schema = {"type": "string", "contentEncoding": "binary"}
 
 
 @get("/openapi.json", sync_to_thread=True, include_in_schema=False)
-def get_openapi(request: Request[Any, Any, Any], services: Services) -> Response[bytes]:
+def get_openapi(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[bytes]:
     """This interface in OpenAPI 3.1, with the routes of the running contracts."""
     document = openapi_document(request.app.openapi_schema.to_schema(), services.reader.catalogue())
     return Response(msgspec.json.encode(document), media_type=MediaType.JSON)

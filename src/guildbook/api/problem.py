@@ -5,6 +5,7 @@ as such, with the request's number and without its text: that is in the log.
 """
 
 import logging
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -80,9 +81,20 @@ def bad_request(message: str, hint: str = "", **fields: object) -> GuildbookErro
     return GuildbookError("api.bad_request", message, hint=hint, **fields)
 
 
+class MediaTypeNotRead(GuildbookError):
+    """The body has a media type that its route does not read; ``read`` says which ones it does."""
+
+    def __init__(self, given: str, read: str) -> None:
+        super().__init__(
+            "api.bad_request", f"the media type {given[:80]!r} is not read here", hint=f"send {read}"
+        )
+
+
 def on_guildbook_error(_request: Request[Any, Any, Any], error: GuildbookError) -> Response[bytes]:
     """Answer an operational error."""
-    return _respond(problem_of(error))
+    return _respond(
+        problem_of(error, HTTPStatus.UNSUPPORTED_MEDIA_TYPE if isinstance(error, MediaTypeNotRead) else None)
+    )
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import MediaType, Request, Response, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from guildbook.api.problem import bad_request
 from guildbook.api.services import Services
@@ -49,31 +50,31 @@ class SqlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @get("/status", sync_to_thread=True)
-def get_status(services: Services) -> StatusDocument:
+def get_status(services: NamedDependency[Services]) -> StatusDocument:
     """Where the network stands, and which contracts run."""
     return services.reader.status()
 
 
 @get("/catalogue", sync_to_thread=True)
-def get_catalogue(services: Services) -> CatalogueDocument:
+def get_catalogue(services: NamedDependency[Services]) -> CatalogueDocument:
     """Commands, queries, tables, events and refusals of all running contracts."""
     return services.reader.catalogue()
 
 
 @get("/genesis")
-async def get_genesis(services: Services) -> Response[bytes]:
+async def get_genesis(services: NamedDependency[Services]) -> Response[bytes]:
     """The founding document, byte for byte."""
     return Response(services.genesis, media_type=MediaType.JSON)
 
 
 @get("/blocks/{height:int}", sync_to_thread=True)
-def get_block(services: Services, height: int) -> BlockDocument:
+def get_block(services: NamedDependency[Services], height: FromPath[int]) -> BlockDocument:
     """One block: what its header states, and its transactions."""
     return services.reader.block(height)
 
 
 @get("/blocks/{height:int}/data", sync_to_thread=True)
-def get_block_data(services: Services, height: int) -> Response[bytes]:
+def get_block_data(services: NamedDependency[Services], height: FromPath[int]) -> Response[bytes]:
     """One block in its own encoding, a CometBFT ``Block`` in protobuf."""
     view = services.reader.view()
     data = view.block_bytes(height) if 0 < height <= view.head.height else None
@@ -90,14 +91,15 @@ def get_block_data(services: Services, height: int) -> Response[bytes]:
 
 @get("/tables/{contract:str}/{table:str}", sync_to_thread=True)
 def get_rows(
-    services: Services,
-    contract: str,
-    table: str,
+    services: NamedDependency[Services],
+    contract: FromPath[str],
+    table: FromPath[str],
     prefix: Annotated[
-        list[str] | None, Parameter(description="The first parts of the primary key, one parameter for each.")
+        list[str] | None,
+        QueryParameter(description="The first parts of the primary key, one parameter for each."),
     ] = None,
-    limit: Annotated[int, Parameter(ge=1, le=ROWS_PER_PAGE_MAX, description="Rows on the page.")] = 100,
-    after: Annotated[str | None, Parameter(description="The cursor `next` of the page before.")] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=ROWS_PER_PAGE_MAX, description="Rows on the page.")] = 100,
+    after: Annotated[str | None, QueryParameter(description="The cursor `next` of the page before.")] = None,
 ) -> RowsDocument:
     """Rows in the order of the primary key, by pages."""
     full_name = f"{contract}.{table}"
@@ -106,12 +108,12 @@ def get_rows(
 
 @get("/tables/{contract:str}/{table:str}/row", sync_to_thread=True)
 def get_row(
-    services: Services,
-    contract: str,
-    table: str,
+    services: NamedDependency[Services],
+    contract: FromPath[str],
+    table: FromPath[str],
     key: Annotated[
         list[str] | None,
-        Parameter(description="The parts of the primary key in order, one parameter for each."),
+        QueryParameter(description="The parts of the primary key in order, one parameter for each."),
     ] = None,
 ) -> RowDocument:
     """One row by its primary key."""
@@ -133,7 +135,12 @@ def key_of_text(services: Services, table: str, texts: list[str]) -> list[Any]:
 
 
 @get("/queries/{contract:str}/{name:str}", sync_to_thread=True)
-def get_query(request: Request[Any, Any, Any], services: Services, contract: str, name: str) -> QueryAnswer:
+def get_query(
+    request: Request[Any, Any, Any],
+    services: NamedDependency[Services],
+    contract: FromPath[str],
+    name: FromPath[str],
+) -> QueryAnswer:
     """The result of a contract's query. Arguments are parameters of the address; lists are JSON text."""
     full_name = f"{contract}.{name}"
     document = services.reader.catalogue().query(full_name)
@@ -167,7 +174,9 @@ class SqlGate:
 
 
 @post("/sql", status_code=200)
-async def post_sql(services: Services, sql_gate: SqlGate, data: SqlRequest) -> SqlAnswer:
+async def post_sql(
+    services: NamedDependency[Services], sql_gate: NamedDependency[SqlGate], data: JSONBody[SqlRequest]
+) -> SqlAnswer:
     """Run one SELECT over the views; the answer names the height that it reflects."""
     if services.sql is None:
         raise GuildbookError(
@@ -194,7 +203,7 @@ async def get_errors() -> list[ErrorRow]:
 
 
 @get("/errors/{code:str}", sync_to_thread=True)
-def get_error(services: Services, code: str) -> ErrorRow:
+def get_error(services: NamedDependency[Services], code: FromPath[str]) -> ErrorRow:
     """What one code means, also of a contract's refusal."""
     rejection = services.reader.catalogue().rejections.get(code)
     if code not in ERRORS and rejection is None:
@@ -218,7 +227,7 @@ async def get_live() -> HealthDocument:
 
 
 @get("/health/ready")
-async def get_ready(services: Services) -> Response[HealthDocument]:
+async def get_ready(services: NamedDependency[Services]) -> Response[HealthDocument]:
     """Whether this node should get requests; with status 503 and the reasons when not."""
     reasons = services.not_ready()
     return Response(HealthDocument(not reasons, reasons), status_code=503 if reasons else 200)

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import MediaType, Request, Response, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
 
-from guildbook.api.problem import bad_request
+from guildbook.api.problem import MediaTypeNotRead, bad_request
 from guildbook.api.services import Services
 from guildbook.chain.transaction import SIGN_PREFIX, encode_body, transaction_id
 from guildbook.client.base import VALIDITY_BLOCKS
@@ -25,10 +26,12 @@ from guildbook.engine.solo import Answer
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.keys import check_public_key, parse_key_text
 from guildbook.runtime.arguments import from_json
+from guildbook.state.record import INT64_MAX
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"
 NONCE_SIZE_BYTES = 16
+NONCE_PATTERN = r"^([0-9a-f]{2}){8,32}$"
 ON_THE_LOOP_MAX = 8
 """Envelopes that are examined at once in the event loop; more are examined in a thread."""
 REFUSALS_KEPT_MAX = 10_000
@@ -38,7 +41,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _admission = ThreadPoolExecutor(1, "admission")
 
 Bytes = Response[bytes]
-_ID = Parameter(description="The transaction's id: 64 hexadecimal digits.", pattern="^[0-9a-f]{64}$")
+_ID = PathParameter(description="The transaction's id: 64 hexadecimal digits.", pattern="^[0-9a-f]{64}$")
 
 
 class EnvelopeInJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,8 +57,8 @@ class PrepareRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     arguments: dict[str, Any]
     key: str
-    valid_until: int | None = None
-    nonce: str | None = None
+    valid_until: Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)] | None = None
+    nonce: Annotated[str, msgspec.Meta(pattern=NONCE_PATTERN)] | None = None
 
 
 class Refusals:
@@ -130,7 +133,7 @@ async def _envelope(request: Request[Any, Any, Any]) -> bytes:
     if kind == MSGPACK:
         return body
     if kind != JSON:
-        raise bad_request(f"the media type {kind[:80]!r} is not read here", f"send {MSGPACK} or {JSON}")
+        raise MediaTypeNotRead(kind, f"{MSGPACK} or {JSON}")
     try:
         return bytes.fromhex(msgspec.json.decode(body, type=EnvelopeInJson).envelope)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -142,10 +145,10 @@ async def _envelope(request: Request[Any, Any, Any]) -> bytes:
 @post("/transactions", status_code=200, media_type=MediaType.JSON)
 async def submit_transaction(
     request: Request[Any, Any, Any],
-    services: Services,
-    refusals: Refusals,
+    services: NamedDependency[Services],
+    refusals: NamedDependency[Refusals],
     wait: Annotated[
-        int, Parameter(ge=0, le=1, description="1: wait for the receipt; 0: answer at once.")
+        int, QueryParameter(ge=0, le=1, description="1: wait for the receipt; 0: answer at once.")
     ] = 1,
 ) -> Response[ReceiptDocument | PendingDocument]:
     """Submit one signed transaction.
@@ -178,14 +181,14 @@ def _id_in(envelope: bytes) -> bytes:
 
 
 @post("/transactions/batch", status_code=200)
-async def submit_batch(request: Request[Any, Any, Any], services: Services) -> Bytes:
+async def submit_batch(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Bytes:
     """Submit many signed transactions.
 
     The body is the canonical MessagePack array of envelopes; the answer the array of ``[id, receipt, code]`` in the
     same order, with the canonical receipt or the code of the error that kept the transaction out of the ledger.
     """
     if media_type(request) != MSGPACK:
-        raise bad_request("a batch is MessagePack", f"send {MSGPACK}")
+        raise MediaTypeNotRead(media_type(request), MSGPACK)
     body = await request.body()
     try:
         envelopes = _decode_envelopes(body)
@@ -213,8 +216,8 @@ async def submit_batch(request: Request[Any, Any, Any], services: Services) -> B
 
 @get("/transactions/{transaction:str}", sync_to_thread=True, media_type=MediaType.JSON)
 def get_transaction(
-    services: Services,
-    refusals: Refusals,
+    services: NamedDependency[Services],
+    refusals: NamedDependency[Refusals],
     transaction: Annotated[str, _ID],
 ) -> Response[ReceiptDocument | PendingDocument]:
     """The receipt of a transaction; while it waits for a block, only its state."""
@@ -239,7 +242,12 @@ def get_transaction(
 @post(
     "/contracts/{contract:str}/{command:str}", status_code=200, sync_to_thread=True, media_type=MediaType.JSON
 )
-def prepare_call(services: Services, contract: str, command: str, data: PrepareRequest) -> PreparedDocument:
+def prepare_call(
+    services: NamedDependency[Services],
+    contract: FromPath[str],
+    command: FromPath[str],
+    data: JSONBody[PrepareRequest],
+) -> PreparedDocument:
     """Prepare a transaction with one call: the bytes that the named key is to sign. Nothing is kept.
 
     Arguments are checked against the command's declaration. Submit the signed envelope with ``POST /v1/transactions``.
