@@ -2,7 +2,8 @@
 
 from guildbook.contract import Contract
 from guildbook.foundation.governance import Governance
+from guildbook.foundation.money import Money
 from guildbook.foundation.parties import Parties
 
-FOUNDATION: tuple[type[Contract], ...] = (Governance, Parties)
+FOUNDATION: tuple[type[Contract], ...] = (Governance, Money, Parties)
 """The contracts that every network is founded with, by name."""
