@@ -45,6 +45,8 @@ class Promise:
     amount: int
     done: int = 0
     held: bool = False
+    posted: int = 0
+    """What became of a hold."""
     ends: int = 0
     """When a hold's time is over, milliseconds; 0 for a transfer."""
     kind: str = "transfer"
@@ -107,8 +109,8 @@ class Model:
 
 
 accounts = st.sampled_from(sorted(ACCOUNTS))
-amounts = st.one_of(st.integers(1, 40), st.integers(-1, 1), st.integers(1, 10_000))
-references = st.integers(0, 30).map(lambda n: f"ref-{n}")
+amounts = st.one_of(st.integers(1, 60), st.integers(1, 60), st.integers(-1, 200))
+references = st.integers(0, 60).map(lambda n: f"ref-{n}")
 
 
 class MoneyMachine(RuleBasedStateMachine):
@@ -132,6 +134,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self.did("", "seed-1", ("transfer", "mint", "a", 100), lambda: self.transfer("seed-1", "mint", "a", 100))
         self.did("", "seed-2", ("transfer", "mint", "b", 60), lambda: self.transfer("seed-2", "mint", "b", 60))
         self.did("", "seed-3", ("transfer", "source", "x", 50), lambda: self.transfer("seed-3", "source", "x", 50))
+        self.did("", "seed-4", ("transfer", "vault", "c", 70), lambda: self.transfer("seed-4", "vault", "c", 70))
 
     # running one operation on both sides
 
@@ -195,7 +198,7 @@ class MoneyMachine(RuleBasedStateMachine):
             for number, (source, target, amount) in zip(result, legs, strict=True):
                 self.model.promises[number] = Promise(source, target, amount, done=amount)
 
-    @rule(reference=references, payer=accounts, payee=accounts, amount=amounts, seconds=st.integers(1, 20))
+    @rule(reference=references, payer=accounts, payee=accounts, amount=amounts, seconds=st.integers(1, 200))
     def make_hold(self, reference, payer, payee, amount, seconds):
         ends = self.context.now + seconds * 1000
         number = self.did(
@@ -216,9 +219,10 @@ class MoneyMachine(RuleBasedStateMachine):
         return any(one.kind == "hold" for one in self.model.promises.values())
 
     @precondition(has_hold)
-    @rule(data=st.data(), reference=references, part=st.one_of(st.none(), st.integers(0, 60)))
-    def post_hold(self, data, reference, part):
+    @rule(data=st.data(), reference=references, share=st.sampled_from(("all", "some", "one more", "none")))
+    def post_hold(self, data, reference, share):
         number, one = self.a_hold(data)
+        part = {"all": None, "some": (one.amount + 1) // 2, "one more": one.amount + 1, "none": 0}[share]
         amount = one.amount if part is None else part
         expected = ""
         if not one.held:
@@ -235,7 +239,7 @@ class MoneyMachine(RuleBasedStateMachine):
             expected, reference, ("post", number, amount), lambda: self.money.post_hold(reference, number, part)
         )
         if posted is not None:
-            one.held = False
+            one.held, one.posted = False, amount
             self.model.promises[posted] = Promise(one.source, one.target, amount, done=amount, kind="post")
 
     @precondition(has_hold)
@@ -307,6 +311,13 @@ class MoneyMachine(RuleBasedStateMachine):
         self.context.now += seconds * 1000
         self.context.height += 1
 
+    @precondition(has_hold)
+    @rule(data=st.data(), early=st.integers(0, 1))
+    def time_reaches_the_end_of_a_hold(self, data, early):
+        """To the millisecond of the end of a hold, or the one before."""
+        _number, one = self.a_hold(data)
+        self.context.now = max(self.context.now, one.ends - early)
+
     # laws
 
     @invariant()
@@ -327,7 +338,9 @@ class MoneyMachine(RuleBasedStateMachine):
     @invariant()
     def holds_and_reversals_agree(self):
         for row in self.money.holds.find(index=()):
-            assert (row.state is HoldState.PENDING) == self.model.promises[row.number].held
+            promise = self.model.promises[row.number]
+            assert (row.state is HoldState.PENDING) == promise.held
+            assert row.posted_minor == promise.posted
         reversed_once = [row.entry for row in self.money.reversals.find()]
         assert reversed_once == sorted(number for number, one in self.model.promises.items() if one.reversed)
 

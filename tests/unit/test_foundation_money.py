@@ -499,6 +499,14 @@ def test_due_holds_are_released_in_order_of_time_a_batch_at_a_time(ledger):
     assert available(ledger, "anna") == [9_991]
 
 
+@pytest.mark.parametrize(("early", "released"), [(1, 0), (0, 1)])
+def test_due_holds_are_released_from_their_time_on_and_not_before(ledger, early, released):
+    hold(ledger)
+    expires_at = ledger.rows("money.holds")[0].expires_at
+    ledger.advance(milliseconds=expires_at - early - ledger.now)
+    assert ben(ledger).expire_holds() == released
+
+
 @pytest.mark.parametrize("offset", [0, HOLD_MS_MAX + 1])
 def test_a_hold_lasts_a_bounded_time(ledger, offset):
     with refused("money.time_out_of_range", latest=ledger.now + HOLD_MS_MAX):
