@@ -32,7 +32,6 @@ def ledger() -> TestLedger:
     the contract's. The contract's own ledger "agent-jpy": source (no guard), left, right.
     """
     ledger = TestLedger(
-        Money,
         Agent,
         actors={
             "council/registrar": ["money:registrar", "money:supervisor"],
