@@ -25,6 +25,7 @@ when it loads a source. Page: docs/spec/determinism.md.
 import ast
 import builtins
 import dataclasses
+import functools
 import warnings
 from collections.abc import Iterable
 from typing import Final
@@ -41,6 +42,8 @@ LOOP_CONSTANT_MAX: Final = 1_000_000
 """The greatest constant that bounds a loop or a repetition."""
 EXPONENT_MAX: Final = 256
 """The greatest exponent of a power, and the greatest distance of a shift to the left."""
+VERDICTS_KEPT_MAX: Final = 64
+"""Sources whose verdict is kept, so that a node which loads a source again does not judge it again."""
 PYTHON_GRAMMAR: Final = (3, 11)
 """The grammar that a source is written in: the oldest which a member may run."""
 
@@ -265,14 +268,19 @@ def check_source(text: str, file_name: str, *, allowed_imports: frozenset[str] |
     import from, as in ``CONTRACT_IMPORTS``; None takes those, and those of ``PLATFORM_IMPORTS`` for the contract
     that the source declares. At most ``FINDINGS_MAX`` findings. Raises nothing for any text.
     """
+    return list(_judge(text, file_name, allowed_imports))
+
+
+@functools.lru_cache(maxsize=VERDICTS_KEPT_MAX)
+def _judge(text: str, file_name: str, allowed_imports: frozenset[str] | None) -> tuple[Finding, ...]:
+    """``check_source``; the same text is judged once."""
     tree = _parse(text, file_name)
     if isinstance(tree, Finding):
-        return [tree]
-    hidden = _hidden_text(text)
+        return (tree,)
     if allowed_imports is None:
         allowed_imports = CONTRACT_IMPORTS | PLATFORM_IMPORTS.get(_declared_name(tree), frozenset())
     gate = _Gate(tree, allowed_imports)
-    return sorted({*hidden, *gate.findings})[:FINDINGS_MAX]
+    return tuple(sorted({*_hidden_text(text), *gate.findings})[:FINDINGS_MAX])
 
 
 def require_deterministic(text: str, file_name: str, *, allowed_imports: frozenset[str] | None = None) -> None:
