@@ -65,9 +65,9 @@ from guildbook_apps.points.adapter import (
     read_purchases,
     write_purchases,
 )
-from guildbook_apps.points.auditor import Auditor, Signer, check
+from guildbook_apps.points.auditor import Auditor, check
 from guildbook_apps.points.contract import DAY_MS, EXPIRY_BATCH_LOTS_MAX, REVERSAL_MS, Points
-from guildbook_apps.points.workload import made_up_lei
+from guildbook_apps.points.workload import Command, made_up_lei, signer_of
 
 NETWORK = "points-demo"
 ZONE = "Europe/London"
@@ -238,15 +238,6 @@ def _cast() -> dict[str, list[str]]:
             for name, permissions in actors.items() for organisation, _slash, party in [name.partition("/")]}
 
 
-@dataclasses.dataclass(frozen=True)
-class Command:
-    """One command to sign: the actor, its name, its arguments."""
-
-    actor: str
-    name: str
-    arguments: dict[str, Any]
-
-
 class Alliance:
     """The demonstration itself: what happens each day, and the auditor that watches."""
 
@@ -259,9 +250,7 @@ class Alliance:
         self.days: list[Day] = []
         self.rows_compared = 0
         self.ledger_seconds = 0.0
-        self.signers = {name: Signer(name.partition("/")[2], name.partition("/")[0],
-                                     frozenset(one.partition(":")[2] for one in permissions))
-                        for name, permissions in _cast().items()}
+        self.signers = {name: signer_of(name, _cast()) for name in _cast()}
         self.largest: tuple[int, int, bytes] = (0, 0, b"")
         """Rank of the command, units and transaction: of the largest redemption, or of what comes next to one."""
         self._waiting: list[Command] = []

@@ -8,7 +8,7 @@ The same seed gives the same commands as long as the ledger answers the same.
 
 import dataclasses
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from guildbook.primitives.hashing import tagged
@@ -322,15 +322,19 @@ def found(*, members: int = 12, check_invariants: bool = True) -> tuple[TestLedg
     return ledger, book
 
 
-def play(ledger: TestLedger, book: Auditor, commands: Sequence[Command]) -> list[str]:
+def play(ledger: TestLedger, book: Auditor, commands: Sequence[Command],
+         actors: Mapping[str, Sequence[str]] | None = None) -> list[str]:
     """Run ``commands``, each a signed transaction, in one block under the auditor's eyes; returns their codes.
 
+    ``actors`` are those of the ledger with their permissions (None: those of ``cast``).
     Raises ``Difference`` when the ledger and the auditor disagree on an outcome, an event, or afterwards on any row.
     """
+    known = cast() if actors is None else actors
     envelopes = [ledger.sign(ledger.actor(one.actor), [(f"points.{one.name}", (), one.arguments)]) for one in commands]
     receipts = ledger.cut(envelopes)
     for command, receipt in zip(commands, receipts, strict=True):
-        book.observe(ledger.now_ns // 1_000_000, _signer(command.actor), [(command.name, command.arguments)], receipt)
+        book.observe(ledger.now_ns // 1_000_000, signer_of(command.actor, known), [(command.name, command.arguments)],
+                     receipt)
     book.compare(ledger.rows)
     return [one.code for one in receipts]
 
@@ -346,6 +350,44 @@ def run(source: random.Random, *, blocks: int, commands_per_block: int = 8,
     return ledger, book
 
 
-def _signer(actor: str) -> Signer:
+def signer_of(actor: str, actors: Mapping[str, Sequence[str]]) -> Signer:
+    """The auditor's view of "organisation/party" with its permissions in ``actors``."""
     organisation, _slash, party = actor.partition("/")
-    return Signer(party, organisation, frozenset(one.partition(":")[2] for one in cast().get(actor, [])))
+    return Signer(party, organisation, frozenset(one.partition(":")[2] for one in actors.get(actor, [])))
+
+
+# A crowd, for measuring ----------------------------------------------------------------------------------------
+
+CROWD_UNITS = 10_000
+
+
+def crowd_cast(signers: int) -> dict[str, list[str]]:
+    """Everyone who signs for a crowd: the founders, and ``signers`` wallets, "organisation/party" -> permissions."""
+    founders = {name: permissions for name, permissions in cast().items() if not name.startswith("members/")}
+    return {**founders, **{f"members/wallet-{number}": [] for number in range(signers)}}
+
+
+def crowd_opening(now: int, accounts: int, signers: int) -> Iterator[Command]:
+    """The founding of "crumbs" and ``accounts`` members with CROWD_UNITS each, whose wallets take turns.
+
+    Commands that follow one another may share a block; the first twenty or so need to be in order.
+    """
+    for command in opening(now, 0):
+        if command.name in ("propose_quota", "approve_quota"):
+            command = dataclasses.replace(command, arguments={**command.arguments, "units": accounts * CROWD_UNITS})
+        yield command
+    officer = f"{ISSUERS['crumbs']}/officer-{ISSUERS['crumbs']}"
+    for number in range(accounts):
+        yield Command(officer, "enrol", {"member": f"m{number}", "controller": f"wallet-{number % signers}"})
+        yield Command(officer, "issue", {"programme": "crumbs", "member": f"m{number}", "units": CROWD_UNITS,
+                                         "evidence": tagged("points-crowd", number.to_bytes(8, "big"))})
+
+
+def crowd_transfers(source: random.Random, accounts: int, signers: int) -> Iterator[Command]:
+    """Transfers between accounts drawn evenly, each signed by the giver's wallet, without end."""
+    while True:
+        giver = source.randrange(accounts)
+        taker = (giver + 1 + source.randrange(accounts - 1)) % accounts
+        yield Command(f"members/wallet-{giver % signers}", "transfer", {
+            "programme": "crumbs", "from_member": f"m{giver}", "to_member": f"m{taker}",
+            "units": source.randrange(1, 4)})

@@ -9,10 +9,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from guildbook.testing import TestLedger
 from guildbook_apps.points import contract as rules
 from guildbook_apps.points.auditor import Auditor, Difference, Signer, expiry
-from guildbook_apps.points.contract import DAY_MS
-from guildbook_apps.points.workload import Command, Workload, _signer, found, made_up_lei, play, run, terms
+from guildbook_apps.points.contract import DAY_MS, Points
+from guildbook_apps.points.workload import (
+    Command,
+    Workload,
+    cast,
+    crowd_cast,
+    crowd_opening,
+    crowd_transfers,
+    found,
+    made_up_lei,
+    play,
+    run,
+    signer_of,
+    terms,
+)
 
 CODE_CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -81,7 +95,7 @@ def observed(ledger, book, name, arguments, change):
     """Run one command of m0's controller, and show the auditor its receipt as ``change`` altered it."""
     actor = "members/wallet-0"
     receipt = ledger.cut([ledger.sign(ledger.actor(actor), [(f"points.{name}", (), arguments)])])[0]
-    book.observe(ledger.now_ns // 1_000_000, _signer(actor), [(name, arguments)], change(receipt))
+    book.observe(ledger.now_ns // 1_000_000, signer_of(actor, cast()), [(name, arguments)], change(receipt))
 
 
 def altered(place, value):
@@ -155,3 +169,16 @@ def test_without_known_roles_the_auditor_leaves_permissions_to_the_platform():
     arguments = {"programme": "p", "issuer": "i", "unit": "u"}
     assert book.expected_code(0, Signer("x", "y"), "register_programme", arguments) == ""
     assert book.expected_code(0, Signer("x", "y", frozenset()), "register_programme", arguments) == "call.not_permitted"
+
+
+def test_a_crowd_transfers_without_a_refusal_and_its_lots_stay_bounded():
+    accounts, signers = 30, 5
+    ledger, book = TestLedger(Points, actors=crowd_cast(signers)), Auditor()
+    founding = list(crowd_opening(ledger.now, accounts, signers))
+    for command in founding[:12]:
+        play(ledger, book, [command], crowd_cast(signers))
+    play(ledger, book, founding[12:], crowd_cast(signers))
+    transfers = crowd_transfers(random.Random(4), accounts, signers)
+    for _block in range(4):
+        assert set(play(ledger, book, [next(transfers) for _transfer in range(100)], crowd_cast(signers))) == {""}
+    assert len(book.lots) <= 2 * accounts
