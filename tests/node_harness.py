@@ -48,7 +48,7 @@ def problem(response, status, code):
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     document = response.json()
-    assert document["code"] == code and document["status"] == status, document
+    assert (document["code"], document["status"]) == (code, status), document
     assert document["title"]
     assert document["detail"]
     assert document["next_step"]
