@@ -225,12 +225,12 @@ class MoneyMachine(RuleBasedStateMachine):
         part = {"all": None, "some": (one.amount + 1) // 2, "one more": one.amount + 1, "none": 0}[share]
         amount = one.amount if part is None else part
         expected = ""
-        if not one.held:
+        if amount < 1:
+            expected = "amount_not_positive"
+        elif not one.held:
             expected = "hold_not_pending"
         elif self.context.now >= one.ends:
             expected = "hold_time_over"
-        elif amount < 1:
-            expected = "amount_not_positive"
         elif amount > one.amount:
             expected = "more_than_held"
         elif self.model.frozen(one.source, one.target):

@@ -697,6 +697,8 @@ class Money(Contract, name="money", version=1):
         OnlyByTransaction,
         EmptyBatch,
         BatchTooLarge,
+        UnknownHold,
+        UnknownEntry,
         ReferenceUsed,
         NotACurrencyCode,
         CurrencyWithoutMinorUnit,
@@ -709,19 +711,17 @@ class Money(Contract, name="money", version=1):
         NotTheKeeper,
         AccountExists,
         GuardOnlyForKeeper,
+        TimeOutOfRange,
         AmountNotPositive,
         SameAccount,
         UnknownAccount,
         LedgersDiffer,
-        UnknownHold,
-        UnknownEntry,
         NotReversible,
         AlreadyReversed,
+        MandateForContract,
         NotYourAccount,
         NotYourHold,
-        MandateForContract,
         NotAFreeze,
-        TimeOutOfRange,
         HoldNotPending,
         HoldTimeOver,
         HoldNotDue,
@@ -862,10 +862,10 @@ class Money(Contract, name="money", version=1):
         By the account's owner, in a transaction of its own. A new mandate for the same contract replaces the old. What
         a contract held and then released does not come back into the mandate.
         """
+        self._require_between(valid_until, self.now + 1, self.now + MANDATE_MS_MAX)
         row = self._account(account)
         require(row.owner_kind is not OwnerKind.CONTRACT, MandateForContract, account=account)
         require(self._owns(row), NotYourAccount, account=account)
-        self._require_between(valid_until, self.now + 1, self.now + MANDATE_MS_MAX)
 
         mandate = self.mandates.get(account, contract)
         if mandate is None:
@@ -996,12 +996,12 @@ class Money(Contract, name="money", version=1):
         earlier = self._earlier(reference, [content])
         if earlier:
             return earlier[0]
+        require(amount > 0, AmountNotPositive)
         debit, credit = self._account(row.debit), self._account(row.credit)
         maker = self._made(row)
         require(maker or self._is_paid(row, debit, credit), NotYourHold, hold=hold)
         self._require_pending(row)
         require(self.now < row.expires_at, HoldTimeOver, hold=hold, expires_at=row.expires_at)
-        require(amount > 0, AmountNotPositive)
         require(amount <= row.amount_minor, MoreThanHeld, wanted_minor=amount, held_minor=row.amount_minor)
         self._require_open(debit, is_drawn_by_debit(debit.guard))
         self._require_open(credit, credit.guard is Guard.CREDITS_MUST_NOT_EXCEED_DEBITS)
