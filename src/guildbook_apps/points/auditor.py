@@ -71,6 +71,7 @@ class BookProgramme:
 
     issuer: str
     operator: str
+    supervisor: str
     active: bool = True
     profiles: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     granted: int = 0
@@ -220,9 +221,9 @@ class Auditor:
 
     # Events --------------------------------------------------------------------------------------------------
 
-    def _programme_registered(self, programme: str, issuer: str, **_rest: Any) -> None:
+    def _programme_registered(self, programme: str, issuer: str, supervisor: str, **_rest: Any) -> None:
         check(programme not in self.programmes, "programme registered twice")
-        self.programmes[programme] = BookProgramme(issuer, self._operator)
+        self.programmes[programme] = BookProgramme(issuer, self._operator, supervisor)
 
     def _profile_published(self, programme: str, version: int, effective_from: int, terms: bytes) -> None:
         learned = self.programmes[programme].profiles
@@ -567,10 +568,7 @@ class Auditor:
     def _refusal_of_set_programme_status(self, signer: Signer, programme: str, status: str, **_rest: Any) -> str:
         if programme not in self.programmes:
             return "unknown_programme"
-        terms = self.programmes[programme].in_force(self._now)
-        if terms is None:
-            return "no_profile"
-        if terms["supervisor"] != signer.organisation:
+        if self.programmes[programme].supervisor != signer.organisation:
             return "not_yours"
         present = "active" if self.programmes[programme].active else "frozen"
         return "no_change" if status in (present, "merged") else ""

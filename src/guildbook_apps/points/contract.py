@@ -116,6 +116,8 @@ class Programme(Record):
     id: Code = key()
     issuer: Code
     operator: Code
+    supervisor: Code
+    """The organisation that may freeze it; named by the operator, so that no issuer chooses its own."""
     unit: Code
     status: Status
     profiles: NonNegative
@@ -123,9 +125,7 @@ class Programme(Record):
 
 
 class Profile(Record):
-    """The published terms of a programme; a version never changes, and a lot keeps the one it was issued
-    under.
-    """
+    """The published terms of a programme; a version never changes, and a lot keeps the one it was issued under."""
 
     programme: Code = key()
     version: Positive = key()
@@ -155,7 +155,6 @@ class Profile(Record):
     reserve_denominator: Positive
     terms: Digest
     notice_days: NonNegative
-    supervisor: Code
 
 
 class Total(Record):
@@ -299,6 +298,7 @@ class ProgrammeRegistered(Event):
 
     programme: Code
     issuer: Code
+    supervisor: Code
     unit: Code
 
 
@@ -453,9 +453,7 @@ class Redeemed(Event):
 
 
 class ClaimBooked(Event):
-    """The issuer (debtor) owes the merchant (creditor) for redeemed units; negative when a redemption is
-    reversed.
-    """
+    """The issuer (debtor) owes the merchant (creditor) for redeemed units; negative when a redemption is reversed."""
 
     redemption: Positive
     programme: Code
@@ -467,9 +465,7 @@ class ClaimBooked(Event):
 
 
 class Restored(Event):
-    """A reversal gave units back; ``lot`` is the original one, or a new one where the rest of it expires
-    earlier.
-    """
+    """A reversal gave units back; ``lot`` is the original one, or a new one where the rest of it expires earlier."""
 
     redemption: Positive
     programme: Code
@@ -741,35 +737,36 @@ class Points(Contract, name="points", version=1):
               MerchantWithdrawn, QuotaGranted, MemberEnrolled, ControllerChanged, MemberStatusChanged,
               MembersMerged, LotMoved, DebtMoved, Issued, Activated, Transferred, Held, Released, Redeemed,
               ClaimBooked, Restored, Expired, Revoked)
-    rejections = (AboveLimit, UnknownProgramme, UnknownMember, UnknownNumber, UnknownEvidence,
-                  AlreadyRegistered, NotYours, OwnProposal, SameMember, NoChange, FrozenProgramme,
-                  InactiveMember, TooManyMergers, NoProfile, BadProfile, ProfilePending, NoticeTooShort,
-                  QuotaTooLarge, ProposalExpired, ProposalMismatch, StaleProposal, QuotaExceeded,
-                  DuplicateEvidence, ValidityOver, AlreadyActive, NotTransferable, OutOfScope, TooManyLots,
-                  InsufficientUnits, HoldLapsed, CaptureExceedsHold, AlreadyReversed, ReversalTooLate,
-                  ReturnExceedsEarning)
+    rejections = (AboveLimit, UnknownProgramme, UnknownMember, UnknownNumber, UnknownEvidence, AlreadyRegistered,
+                  NotYours, OwnProposal, SameMember, NoChange, FrozenProgramme, InactiveMember, TooManyMergers,
+                  NoProfile, BadProfile, ProfilePending, NoticeTooShort, QuotaTooLarge, ProposalExpired,
+                  ProposalMismatch, StaleProposal, QuotaExceeded, DuplicateEvidence, ValidityOver, AlreadyActive,
+                  NotTransferable, OutOfScope, TooManyLots, InsufficientUnits, HoldLapsed, CaptureExceedsHold,
+                  AlreadyReversed, ReversalTooLate, ReturnExceedsEarning)
 
     # Programmes and their terms
 
     @command(role="operator")
-    def register_programme(self, programme: Code, issuer: Code, unit: Code) -> None:
-        """Admit a programme of the organisation ``issuer``; it issues once it has a profile and a quota."""
+    def register_programme(self, programme: Code, issuer: Code, supervisor: Code, unit: Code) -> None:
+        """Admit a programme of the organisation ``issuer``; it issues once it has a profile and a quota.
+
+        The organisation ``supervisor`` may freeze it; ``unit`` is the code of its unit.
+        """
         require(not self.programmes.exists(programme), AlreadyRegistered, id=programme)
         self.programmes.insert(Programme(id=programme, issuer=issuer, operator=self.sender.organisation,
-                                         unit=unit, status=Status.ACTIVE, profiles=0))
+                                         supervisor=supervisor, unit=unit, status=Status.ACTIVE, profiles=0))
         self.totals.insert(Total(programme=programme, granted=0, issued=0, redeemed=0, restored=0, expired=0,
                                  revoked=0, debt=0))
-        self.emit(ProgrammeRegistered(programme=programme, issuer=issuer, unit=unit))
+        self.emit(ProgrammeRegistered(programme=programme, issuer=issuer, supervisor=supervisor, unit=unit))
 
     @command(role="issuer")
     def publish_profile(self, programme: Code, effective_from: Timestamp, issuer_lei: Code, currency: Code,
                         nominal_numerator: Positive, nominal_denominator: Positive, earn_rule: Code,
                         earn_rule_version: Positive, earn_units: Positive, earn_per_minor: Positive,
-                        pending_days: NonNegative, validity: Validity, validity_length: NonNegative,
-                        zone: Code, period_ends: tuple[Timestamp, ...], transferable: bool,
-                        exchangeable: bool, scope: Scope, reserve_numerator: NonNegative,
-                        reserve_denominator: Positive, terms: Digest, notice_days: NonNegative,
-                        supervisor: Code) -> int:
+                        pending_days: NonNegative, validity: Validity, validity_length: NonNegative, zone: Code,
+                        period_ends: tuple[Timestamp, ...], transferable: bool, exchangeable: bool, scope: Scope,
+                        reserve_numerator: NonNegative, reserve_denominator: Positive, terms: Digest,
+                        notice_days: NonNegative) -> int:
         """Publish the next version of a programme's terms and return its number. The currency never changes.
 
         The first takes effect at once. A later one takes effect at ``effective_from``, which must leave
@@ -798,36 +795,28 @@ class Points(Contract, name="points", version=1):
         version = row.profiles + 1
         self.programmes.update(row, profiles=version)
         self.profiles.insert(Profile(programme=programme, version=version, effective_from=effective_from,
-                                     issuer_lei=issuer_lei, currency=currency,
-                                     nominal_numerator=nominal_numerator,
+                                     issuer_lei=issuer_lei, currency=currency, nominal_numerator=nominal_numerator,
                                      nominal_denominator=nominal_denominator, earn_rule=earn_rule,
                                      earn_rule_version=earn_rule_version, earn_units=earn_units,
-                                     earn_per_minor=earn_per_minor, pending_days=pending_days,
-                                     validity=validity, validity_length=validity_length, zone=zone,
-                                     period_ends=period_ends, transferable=transferable,
-                                     exchangeable=exchangeable, scope=scope,
-                                     reserve_numerator=reserve_numerator,
-                                     reserve_denominator=reserve_denominator, terms=terms,
-                                     notice_days=notice_days, supervisor=supervisor))
-        self.emit(ProfilePublished(programme=programme, version=version, effective_from=effective_from,
-                                   terms=terms))
+                                     earn_per_minor=earn_per_minor, pending_days=pending_days, validity=validity,
+                                     validity_length=validity_length, zone=zone, period_ends=period_ends,
+                                     transferable=transferable, exchangeable=exchangeable, scope=scope,
+                                     reserve_numerator=reserve_numerator, reserve_denominator=reserve_denominator,
+                                     terms=terms, notice_days=notice_days))
+        self.emit(ProfilePublished(programme=programme, version=version, effective_from=effective_from, terms=terms))
         return version
 
     @command(role="issuer")
     def admit_merchant(self, programme: Code, merchant: Code, price_numerator: NonNegative,
                        price_denominator: Positive) -> None:
-        """Let the organisation ``merchant`` redeem units, or change its price: minor units owed for each
-        unit.
-        """
-        require(price_numerator <= PRICE_MINOR_MAX, AboveLimit, argument="price_numerator",
-                most=PRICE_MINOR_MAX)
+        """Let the organisation ``merchant`` redeem units, or change its price: minor units owed for each unit."""
+        require(price_numerator <= PRICE_MINOR_MAX, AboveLimit, argument="price_numerator", most=PRICE_MINOR_MAX)
         self._issued_by_sender(programme)
         known = self.partners.get(programme, merchant)
         if known is not None:
             self.partners.update(known, price_numerator=price_numerator, price_denominator=price_denominator)
         else:
-            self.partners.insert(Partner(programme=programme, merchant=merchant,
-                                         price_numerator=price_numerator,
+            self.partners.insert(Partner(programme=programme, merchant=merchant, price_numerator=price_numerator,
                                          price_denominator=price_denominator))
         self.emit(MerchantAdmitted(programme=programme, merchant=merchant, price_numerator=price_numerator,
                                    price_denominator=price_denominator))
@@ -848,8 +837,7 @@ class Points(Contract, name="points", version=1):
         voids, reversals, claw-backs and expiry go on, since they settle what was promised before.
         """
         row = self._programme(programme)
-        profile = self._profile(row)
-        require(self.sender.organisation == profile.supervisor, NotYours, owner=profile.supervisor)
+        require(self.sender.organisation == row.supervisor, NotYours, owner=row.supervisor)
         require(status != row.status and status is not Status.MERGED, NoChange, status=row.status)
         self.programmes.update(row, status=status)
         self.emit(ProgrammeStatusChanged(programme=programme, status=status, reason=reason))
@@ -1032,8 +1020,7 @@ class Points(Contract, name="points", version=1):
         holder = self._survivor(earning.member)
         if shortfall > 0:
             self._add_debt(holder, earning.programme, shortfall)
-        self.earnings.update(earning, returned=earning.returned + units,
-                             expired=earning.expired - (units - claim))
+        self.earnings.update(earning, returned=earning.returned + units, expired=earning.expired - (units - claim))
         total = self._total(earning.programme)
         self.totals.update(total, revoked=total.revoked + taken, debt=total.debt + shortfall)
         self.emit(Revoked(evidence=evidence, programme=earning.programme, member=holder, lot=earning.lot,
@@ -1056,9 +1043,8 @@ class Points(Contract, name="points", version=1):
 
         for lot, part in self._spendable(from_member, programme, units):
             self._take(lot, part, 0)
-            self.emit(Transferred(programme=programme, from_member=from_member, to_member=to_member,
-                                  from_lot=lot.id, to_lot=self._receive(to_member, lot, part), units=part,
-                                  expires_at=lot.expires_at))
+            self.emit(Transferred(programme=programme, from_member=from_member, to_member=to_member, from_lot=lot.id,
+                                  to_lot=self._receive(to_member, lot, part), units=part, expires_at=lot.expires_at))
 
     @command
     def hold(self, programme: Code, member: Code, units: Positive, merchant: Code, reference: Code,
@@ -1180,8 +1166,7 @@ class Points(Contract, name="points", version=1):
         start). Returns (lots looked at, cursor): while the first is ``lots_max``, call again with the cursor.
         Held units stay.
         """
-        require(lots_max <= EXPIRY_BATCH_LOTS_MAX, AboveLimit, argument="lots_max",
-                most=EXPIRY_BATCH_LOTS_MAX)
+        require(lots_max <= EXPIRY_BATCH_LOTS_MAX, AboveLimit, argument="lots_max", most=EXPIRY_BATCH_LOTS_MAX)
         seen, cursor = 0, after
         for lot in self.lots.find(index=("expires_at",), after=self.lots.get(after), limit=lots_max):
             if lot.expires_at > self.now:
@@ -1228,9 +1213,7 @@ class Points(Contract, name="points", version=1):
 
     @invariant
     def totals_match_the_lots(self) -> None:
-        """Units in lots are exactly issued - redeemed - expired - revoked, and no more was issued than
-        granted.
-        """
+        """Units in lots are exactly issued - redeemed - expired - revoked, and no more was issued than granted."""
         in_lots: dict[str, int] = {}
         for lot in self.lots.find(index=()):
             assert lot.units + lot.held > 0, f"lot {lot.id} is empty"
@@ -1356,8 +1339,7 @@ class Points(Contract, name="points", version=1):
         are needed.
         """
         chosen, missing = self._choose(member, programme, units)
-        if missing > 0 and self._void_lapsed(list(self.holds.find(member, programme,
-                                                                  limit=LOTS_PER_CALL_MAX))) > 0:
+        if missing > 0 and self._void_lapsed(list(self.holds.find(member, programme, limit=LOTS_PER_CALL_MAX))) > 0:
             chosen, missing = self._choose(member, programme, units)
         require(missing == 0, InsufficientUnits, wanted=units, free=units - missing)
         return chosen
@@ -1368,8 +1350,7 @@ class Points(Contract, name="points", version=1):
         for lot in self.lots.find(member, programme):
             if lot.units == 0 or lot.active_from > self.now or lot.expires_at <= self.now:
                 continue
-            require(len(chosen) < LOTS_PER_CALL_MAX, TooManyLots, lots_max=LOTS_PER_CALL_MAX,
-                    covered=units - missing)
+            require(len(chosen) < LOTS_PER_CALL_MAX, TooManyLots, lots_max=LOTS_PER_CALL_MAX, covered=units - missing)
             part = min(lot.units, missing)
             chosen.append((lot, part))
             missing -= part
@@ -1386,8 +1367,7 @@ class Points(Contract, name="points", version=1):
 
     def _receive(self, member: str, source: Lot, units: int) -> int:
         """Credit transferred units to a lot of ``member`` with the same expiry; returns the lot's number."""
-        for lot in self.lots.find(member, source.programme, source.expires_at, limit=MERGE_SEARCH_LOTS,
-                                  reverse=True):
+        for lot in self.lots.find(member, source.programme, source.expires_at, limit=MERGE_SEARCH_LOTS, reverse=True):
             if lot.evidence is None and lot.profile == source.profile:
                 return self.lots.update(lot, units=lot.units + units).id
         part = Part(lot=source.id, units=units, issued_at=self.now, active_from=self.now,
@@ -1412,10 +1392,9 @@ class Points(Contract, name="points", version=1):
             self.emit(Redeemed(redemption=number, hold=hold, programme=row.id, member=member,
                                merchant=price.merchant, lot=part.lot, units=part.units))
         claim = _half_even(units * price.price_numerator, price.price_denominator)
-        self.redemptions.insert(Redemption(id=number, programme=row.id, member=member,
-                                           merchant=price.merchant, units=units, parts=parts,
-                                           claim_minor=claim, currency=profile.currency, reference=reference,
-                                           redeemed_at=self.now, reversed_at=None))
+        self.redemptions.insert(Redemption(id=number, programme=row.id, member=member, merchant=price.merchant,
+                                           units=units, parts=parts, claim_minor=claim, currency=profile.currency,
+                                           reference=reference, redeemed_at=self.now, reversed_at=None))
         total = self._total(row.id)
         self.totals.update(total, redeemed=total.redeemed + units)
         self.emit(ClaimBooked(redemption=number, programme=row.id, debtor=row.issuer, creditor=price.merchant,

@@ -303,7 +303,8 @@ class Alliance:
             officer = f"{issuer}/officer-{issuer}"
             self.send(
                 Command(OPERATOR, "register_programme",
-                        {"programme": programme, "issuer": issuer, "unit": programme.upper()}),
+                        {"programme": programme, "issuer": issuer, "supervisor": "points-watch",
+                         "unit": programme.upper()}),
                 Command(officer, "publish_profile", self._terms(programme, first)),
                 *(Command(officer, "admit_merchant", {
                     "programme": programme, "merchant": merchant, "price_numerator": PRICES[issuer][0],
@@ -331,7 +332,7 @@ class Alliance:
             "earn_rule_version": 1, "earn_units": 1, "earn_per_minor": 100, "pending_days": 0, "zone": ZONE,
             "transferable": programme != "knots", "exchangeable": False, "scope": "partners", "reserve_numerator": 1,
             "reserve_denominator": 2, "terms": tagged("points-terms", programme.encode()), "notice_days": 14,
-            "supervisor": "points-watch", **rules[programme]}
+            **rules[programme]}
 
     # days --------------------------------------------------------------------------------------------------------
 

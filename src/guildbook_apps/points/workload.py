@@ -71,8 +71,7 @@ def terms(programme: str, now: int, **changes: Any) -> dict[str, Any]:
         "zone": "Etc/UTC",
         "period_ends": tuple(now + (month * 30 - 15) * DAY_MS for month in range(MONTH_ENDS)) if rolling else (),
         "transferable": True, "exchangeable": False, "scope": "partners", "reserve_numerator": 1,
-        "reserve_denominator": 2, "terms": tagged("points-terms", programme.encode()), "notice_days": 5,
-        "supervisor": "points-watch", **changes,
+        "reserve_denominator": 2, "terms": tagged("points-terms", programme.encode()), "notice_days": 5, **changes,
     }
 
 
@@ -80,8 +79,8 @@ def opening(now: int, members: int) -> Iterator[Command]:
     """The commands that found the alliance: programmes, terms, merchants, quotas under two hands, members."""
     for number, (programme, issuer) in enumerate(ISSUERS.items(), 1):
         officer = f"{issuer}/officer-{issuer}"
-        yield Command(OPERATOR, "register_programme",
-                      {"programme": programme, "issuer": issuer, "unit": programme.upper()})
+        yield Command(OPERATOR, "register_programme", {"programme": programme, "issuer": issuer,
+                                                       "supervisor": "points-watch", "unit": programme.upper()})
         yield Command(officer, "publish_profile", terms(programme, now))
         for place, merchant in enumerate(MERCHANTS):
             if merchant != issuer:

@@ -44,7 +44,8 @@ class Alliance:
 
     def programme(self, name="crumbs", issuer="kettle", quota=10_000, **changes):
         officer = self.olga if issuer == "kettle" else self.otto
-        self.steward.points.register_programme(programme=name, issuer=issuer, unit=name.upper())
+        self.steward.points.register_programme(programme=name, issuer=issuer, supervisor="points-watch",
+                                               unit=name.upper())
         officer.points.publish_profile(**self.terms(programme=name, **changes))
         officer.points.admit_merchant(programme=name, merchant="lantern", price_numerator=1, price_denominator=2)
         if quota:
@@ -100,7 +101,8 @@ def alliance():
 
 
 def test_a_programme_issues_only_once_it_has_terms_and_a_quota(alliance):
-    alliance.steward.points.register_programme(programme="knots", issuer="anchor", unit="KNOT")
+    alliance.steward.points.register_programme(programme="knots", issuer="anchor", supervisor="points-watch",
+                                               unit="KNOT")
     with refused("points.no_profile", programme="knots"):
         alliance.issue("a1", 5, programme="knots")
     alliance.otto.points.publish_profile(**alliance.terms(programme="knots"))
@@ -110,7 +112,8 @@ def test_a_programme_issues_only_once_it_has_terms_and_a_quota(alliance):
 
 def test_a_programme_and_a_member_are_registered_once(alliance):
     with refused("points.already_registered", id="crumbs"):
-        alliance.steward.points.register_programme(programme="crumbs", issuer="anchor", unit="CRUMB")
+        alliance.steward.points.register_programme(programme="crumbs", issuer="anchor", supervisor="points-watch",
+                                                   unit="CRUMB")
     with refused("points.already_registered", id="a1"):
         alliance.olga.points.enrol(member="a1", controller="ben")
 

@@ -166,7 +166,7 @@ def test_a_workload_draws_the_same_commands_from_the_same_seed():
 
 def test_without_known_roles_the_auditor_leaves_permissions_to_the_platform():
     book = Auditor()
-    arguments = {"programme": "p", "issuer": "i", "unit": "u"}
+    arguments = {"programme": "p", "issuer": "i", "supervisor": "s", "unit": "u"}
     assert book.expected_code(0, Signer("x", "y"), "register_programme", arguments) == ""
     assert book.expected_code(0, Signer("x", "y", frozenset()), "register_programme", arguments) == "call.not_permitted"
 
