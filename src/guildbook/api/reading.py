@@ -35,8 +35,8 @@ SQL_WAITING_MAX = 64
 
 
 class SqlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One SELECT. ``params`` by place or by name; ``at`` reads as of a height; ``wait_for`` waits until the views hold
-    a height; ``limit`` bounds the rows.
+    """One SELECT. ``params`` by place or by name, bytes as ``{"hex": "0a1b"}``; ``at`` reads as of a height;
+    ``wait_for`` waits until the views hold a height; ``limit`` bounds the rows.
     """
 
     sql: Annotated[str, msgspec.Meta(max_length=SQL_CHARS_MAX)]
@@ -173,6 +173,23 @@ class SqlGate:
             self._open -= 1
 
 
+def sql_parameter(value: Any) -> Any:
+    """A parameter of a statement from JSON: text, whole numbers, true, false, null, or bytes as ``{"hex": "..."}``.
+
+    Raises GuildbookError ``api.bad_request``.
+    """
+    if isinstance(value, dict) and list(value) == ["hex"] and isinstance(value["hex"], str):
+        try:
+            return bytes.fromhex(value["hex"])
+        except ValueError:
+            raise bad_request("a parameter is not hexadecimal", 'write {"hex": "0a1b"}') from None
+    if isinstance(value, (dict, list, float)):
+        raise bad_request(
+            "a parameter is of a kind that SQL is not given here", 'write bytes as {"hex": "0a1b"}'
+        )
+    return value
+
+
 @post("/sql", status_code=200)
 async def post_sql(
     services: NamedDependency[Services], sql_gate: NamedDependency[SqlGate], data: JSONBody[SqlRequest]
@@ -182,14 +199,12 @@ async def post_sql(
         raise GuildbookError(
             "api.unavailable", "this node keeps no views", hint="set views.enabled in guildbook.toml"
         )
-    if any(
-        isinstance(one, (dict, float))
-        for one in (data.params.values() if isinstance(data.params, dict) else data.params)
-    ):
-        raise bad_request(
-            "a parameter is neither text, a whole number, true, false nor null", "send those only"
-        )
-    ask = partial(services.sql, data.sql, data.params, at=data.at, wait_for=data.wait_for, limit=data.limit)
+    parameters = (
+        {name: sql_parameter(value) for name, value in data.params.items()}
+        if isinstance(data.params, dict)
+        else [sql_parameter(value) for value in data.params]
+    )
+    ask = partial(services.sql, data.sql, parameters, at=data.at, wait_for=data.wait_for, limit=data.limit)
     return await sql_gate.run(ask)
 
 

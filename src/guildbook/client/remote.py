@@ -226,15 +226,12 @@ class Client(LedgerClient):
         limit: int | None = None,
     ) -> SqlAnswer:
         """See LedgerClient."""
-        asked = {
-            "sql": statement,
-            "params": to_json(parameters)
-            if not isinstance(parameters, Mapping)
-            else {name: to_json(value) for name, value in parameters.items()},
-            "at": at,
-            "wait_for": wait_for,
-            "limit": limit,
-        }
+        written = (
+            {name: _parameter(value) for name, value in parameters.items()}
+            if isinstance(parameters, Mapping)
+            else [_parameter(value) for value in parameters]
+        )
+        asked = {"sql": statement, "params": written, "at": at, "wait_for": wait_for, "limit": limit}
         body = msgspec.json.encode({name: value for name, value in asked.items() if value is not None})
         response = self._request(
             "POST", "/v1/sql", content=body, headers={"content-type": "application/json"}
@@ -321,6 +318,11 @@ def _text(value: Any) -> str:
     """A value as an address carries it: text as it is, anything else as JSON has it."""
     written = to_json(value)
     return written if isinstance(written, str) else msgspec.json.encode(written).decode()
+
+
+def _parameter(value: Any) -> Any:
+    """A parameter of a statement as JSON; bytes are an object, because text is text to SQL."""
+    return {"hex": bytes(value).hex()} if isinstance(value, (bytes, bytearray)) else value
 
 
 def _decoded(response: httpx.Response, kind: type[Document]) -> Document:

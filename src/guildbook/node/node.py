@@ -11,6 +11,7 @@ attention, the second with one of its own, which a supervisor must not answer wi
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import shutil
@@ -56,6 +57,8 @@ PASSPHRASE_VARIABLE = "GUILDBOOK_KEY_PASSPHRASE"  # noqa: S105 - the name of a v
 DISK_CHECK_S = 2.0
 THREAD_SWITCH_S = 0.001
 """How long one thread may keep the others of this process waiting: the interface answers between blocks' work."""
+COLLECT_AFTER_OBJECTS = (100_000, 50, 1_000)
+"""When the interpreter looks for cycles: rarely, since a block makes many objects and hardly any cycle."""
 START_WAIT_S = 30.0
 
 _log = logging.getLogger("guildbook.node")
@@ -223,6 +226,8 @@ class Node:
         In the main thread SIGTERM and SIGINT stop the node. The node is closed when this returns.
         """
         sys.setswitchinterval(THREAD_SWITCH_S)
+        gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER_OBJECTS)
         try:
             uvloop.run(self._serve(on_ready))
         finally:
