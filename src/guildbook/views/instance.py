@@ -224,8 +224,8 @@ def opening(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def feeding(path: Path) -> Iterator[None]:
-    """Errors of writing: ``store.full``, ``views.corrupt``, and ``views.unavailable`` for the rest; those that end the
-    database object, and want of memory, pass.
+    """Errors of writing: ``store.full``, ``store.io``, ``views.corrupt``, and ``views.unavailable`` for the rest; those
+    that end the database object, and want of memory, pass.
     """
     try:
         yield
@@ -236,6 +236,9 @@ def feeding(path: Path) -> Iterator[None]:
             raise _full(path, error) from error
         if _is_damage(error):
             raise corrupt(path, error) from error
+        if isinstance(error, duckdb.IOException):
+            raise GuildbookError("store.io", f"the views at {path} could not be written: {_text(error)}",
+                                 hint="check the volume of the views", path=str(path)) from error
         raise unavailable(f"the views at {path} could not be written: {_text(error)}") from error
 
 
@@ -279,6 +282,9 @@ def _answered(error: duckdb.Error) -> GuildbookError:
     if _is_damage(error):
         return GuildbookError("views.corrupt", f"the views are damaged: {_text(error)}",
                               hint="delete them and let the node build them again from the blocks")
+    if isinstance(error, duckdb.IOException):
+        return GuildbookError("store.io", f"the views could not be read, or not worked on: {_text(error)}",
+                              hint="check the volume of the views")
     if isinstance(error, duckdb.PermissionException) or "read-only mode" in str(error):
         return GuildbookError("sql.not_allowed", f"the statement does more than read: {_text(error)}",
                               hint="send one SELECT over the tables that SHOW TABLES lists")
@@ -288,4 +294,5 @@ def _answered(error: duckdb.Error) -> GuildbookError:
 
 
 def _is_damage(error: duckdb.Error) -> bool:
-    return isinstance(error, (duckdb.IOException, duckdb.SerializationException)) and "No space left" not in str(error)
+    """Whether the database says that its file is not as it was written. A reader's text cannot begin a message."""
+    return isinstance(error, duckdb.SerializationException) or str(error).startswith("Corrupt database file")

@@ -118,6 +118,8 @@ class Worker:
                 self._export(views, question)
         except GuildbookError as error:
             self._say_failed(question.number, error)
+            if error.code == "views.corrupt":
+                self._say_failed(0, error)
         except (OverflowError, MemoryError) as error:
             self._say_failed(question.number, GuildbookError("sql.too_large", f"the answer cannot be sent: {error}",
                                                              hint="ask for fewer or smaller values"))
