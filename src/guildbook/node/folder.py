@@ -28,6 +28,7 @@ from guildbook.chain.genesis import (
     GenesisOrganisation,
     GenesisParty,
     GenesisValidator,
+    check_genesis,
     read_genesis,
 )
 from guildbook.chain.ledger import Ledger
@@ -197,6 +198,7 @@ def make_node(
             hint="name an empty or a new folder",
             path=str(path),
         )
+    check_genesis(genesis)
     make_config(_nested(settings or {}), {}, "the settings given")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
