@@ -42,18 +42,21 @@ from guildbook.chain.receipt import Outcome, decode_receipt
 from guildbook.chain.transaction import build_transaction, decode_transaction
 from guildbook.evidence.trust import parse_trust
 from guildbook.evidence.verify import verify
+from guildbook.node.applications import load_applications
 from guildbook.node.folder import Founding, NodeFolder, found_node, running_node
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.hashing import tagged
 from guildbook.primitives.keys import SigningKey, key_text
+from guildbook.runtime.arguments import bind
 
 NETWORK = "bench-net"
+APPLICATION = "points"
 PROGRAMME = "bench"
 ISSUER = "bench-issuer"
 BATCH_TRANSACTIONS = 500
 CALLS_PER_SETUP_TRANSACTION = 100
 UNITS_PER_ACCOUNT = 1_000_000
-CONNECTIONS = 4
+CONNECTIONS = 8
 SINGLE_CONNECTIONS = 32
 SINGLE_RATE_PER_S = 500
 READY_TIMEOUT_S = 120
@@ -148,7 +151,7 @@ def found_world(folder: Path, scale: Scale) -> None:
     )
     founding = Founding(
         network=NETWORK,
-        applications=("guildbook_apps.points.contract:Points",),
+        applications=(APPLICATION,),
         organisations=(issuer, wallets),
         parameters={"calls_per_transaction_max": 256},
     )
@@ -376,18 +379,17 @@ def build_world(node: RunningBench, scale: Scale, report: Report) -> None:
     officer, approver = officer_key(), approver_key()
     source = random.Random(2)  # noqa: S311 - a repeatable load, not a secret
 
-    def run(key: SigningKey, command: str, *arguments: Any) -> list[Any]:
-        return node.submit(
-            build_transaction(
-                NETWORK, key, VALID_UNTIL, _nonce(source), [("points", command, list(arguments))]
-            )
-        )
+    commands = load_applications([APPLICATION])[0].commands
+
+    def run(key: SigningKey, command: str, **arguments: Any) -> list[Any]:
+        call = ("points", command, bind(commands[command], (), arguments))
+        return node.submit(build_transaction(NETWORK, key, VALID_UNTIL, _nonce(source), [call]))
 
     now = time.time_ns() // 1_000_000
-    run(officer, "register_programme", PROGRAMME, ISSUER, "BENCH")
-    run(officer, "publish_profile", *profile_terms(now))
-    proposal = run(officer, "propose_quota", PROGRAMME, 10**12, "bench")[0]
-    run(approver, "approve_quota", proposal, PROGRAMME, 10**12)
+    run(officer, "register_programme", programme=PROGRAMME, issuer=ISSUER, supervisor=ISSUER, unit="BENCH")
+    run(officer, "publish_profile", **profile_terms(now))
+    proposal = run(officer, "propose_quota", programme=PROGRAMME, units=10**12, reason="bench")[0]
+    run(approver, "approve_quota", proposal=proposal, programme=PROGRAMME, units=10**12)
     connection = node.connection()
     done = 0
     for body in setup_batches(scale):
@@ -401,35 +403,34 @@ def build_world(node: RunningBench, scale: Scale, report: Report) -> None:
     connection.close()
 
 
-def profile_terms(now_ms: int) -> list[Any]:
-    """Arguments of ``points.publish_profile``: transferable points that live for 400 days."""
+def profile_terms(now_ms: int) -> dict[str, Any]:
+    """Arguments of ``points.publish_profile``: transferable points that live a year, then to the month's end."""
     lei = "0000BENCHISSUER000"
     remainder = int("".join(str(int(one, 36)) for one in lei + "00")) % 97
-    return [
-        PROGRAMME,
-        now_ms - DAY_MS,
-        f"{lei}{98 - remainder:02d}",
-        "GBP",
-        1,
-        1,
-        "line-floor",
-        1,
-        1,
-        100,
-        0,
-        "rolling_days",
-        400,
-        "Etc/UTC",
-        (),
-        True,
-        False,
-        "partners",
-        1,
-        2,
-        tagged("bench-terms"),
-        5,
-        ISSUER,
-    ]
+    return {
+        "programme": PROGRAMME,
+        "effective_from": now_ms - DAY_MS,
+        "issuer_lei": f"{lei}{98 - remainder:02d}",
+        "currency": "GBP",
+        "nominal_numerator": 1,
+        "nominal_denominator": 1,
+        "earn_rule": "line-floor",
+        "earn_rule_version": 1,
+        "earn_units": 1,
+        "earn_per_minor": 100,
+        "pending_days": 0,
+        "validity": "rolling_days",
+        "validity_length": 365,
+        "zone": "Etc/UTC",
+        "period_ends": tuple(now_ms + month * 30 * DAY_MS for month in range(1, 40)),
+        "transferable": True,
+        "exchangeable": False,
+        "scope": "partners",
+        "reserve_numerator": 1,
+        "reserve_denominator": 2,
+        "terms": tagged("bench-terms"),
+        "notice_days": 5,
+    }
 
 
 # measuring -------------------------------------------------------------------------------------------------------
