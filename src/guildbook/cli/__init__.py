@@ -1,0 +1,1 @@
+"""The ``guildbook`` command."""

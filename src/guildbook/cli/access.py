@@ -1,0 +1,110 @@
+"""Where a command finds its ledger: a running node by address, or a node's folder.
+
+A folder whose node runs is asked over HTTP at the address that the node wrote down; the folder of a node that is
+stopped is opened here, for as long as the command takes. So a command works the same whether or not the node runs.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+import msgspec
+
+from guildbook.client.base import LedgerClient
+from guildbook.primitives.errors import GuildbookError
+from guildbook.primitives.keys import SigningKey
+
+TIMEOUT_S = 30
+TIMEOUT_S_MAX = 3_600
+GENESIS_FILE = "genesis.json"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Place(NamedTuple):
+    """Where the ledger is: an address, or a node's folder; both None: the folder one is in."""
+
+    url: str | None
+    node: Path | None
+    timeout_s: int
+
+
+def ledger_options(function: Function) -> Function:
+    """The options ``--url``, ``--node`` and ``--timeout``, given to the command as ``place``."""
+
+    def gathered(*arguments: Any, url: str | None, node: Path | None, timeout: int, **options: Any) -> Any:
+        if url is not None and node is not None:
+            raise click.UsageError("--url and --node name two ledgers; give one of them")
+        return function(*arguments, place=Place(url, node, timeout), **options)
+
+    gathered.__name__, gathered.__doc__ = function.__name__, function.__doc__
+    gathered.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in (
+        click.option(
+            "--timeout",
+            type=click.IntRange(1, TIMEOUT_S_MAX),
+            default=TIMEOUT_S,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long to wait for the node.",
+        ),
+        click.option(
+            "--node",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            envvar="GUILDBOOK_NODE",
+            show_envvar=True,
+            help="The folder of a node on this machine, running or stopped [default: this folder].",
+        ),
+        click.option(
+            "--url",
+            envvar="GUILDBOOK_URL",
+            show_envvar=True,
+            help="The address of a running node, such as http://127.0.0.1:8440.",
+        ),
+    ):
+        gathered = option(gathered)
+    return gathered  # type: ignore[return-value]
+
+
+def node_folder(path: Path) -> Path:
+    """``path`` itself if it is a node's folder; raises GuildbookError ``store.missing`` if not."""
+    if not (path / GENESIS_FILE).exists() and not (path / "store").exists():
+        raise GuildbookError(
+            "store.missing",
+            f"{path} is not the folder of a node",
+            hint="name one that guildbook init made, or give the address of a node with --url",
+            path=str(path),
+        )
+    return path
+
+
+@contextmanager
+def ledger_at(place: Place, key: SigningKey | None = None, *, views: bool = False) -> Iterator[LedgerClient]:
+    """A client of the ledger at ``place`` that signs with ``key``, for the time of the block.
+
+    A stopped node is opened with its ``views`` only where SQL is asked: they are a process of their own.
+    """
+    from guildbook.client import Client
+    from guildbook.node import NodeFolder, open_node, read_config, running_node
+
+    url = place.url
+    if url is None:
+        folder = node_folder(place.node if place.node is not None else Path())
+        running = running_node(folder)
+        if running is None:
+            config = read_config(NodeFolder(folder).config, os.environ)
+            enabled = msgspec.structs.replace(config.views, enabled=views and config.views.enabled)
+            with open_node(folder, msgspec.structs.replace(config, views=enabled)) as node:
+                if key is not None:
+                    node.engine.start()
+                yield node.client(key, timeout_s=place.timeout_s)
+            return
+        url = running.url
+    client = Client(url, key, timeout_s=place.timeout_s)
+    try:
+        yield client
+    finally:
+        client.close()
