@@ -5,6 +5,7 @@ nothing else of a node.
 """
 
 import re
+from bisect import bisect_right
 from typing import Annotated
 
 from litestar import Response, get
@@ -13,7 +14,6 @@ from litestar.params import FromPath, PathParameter
 
 from guildbook.api.services import Services
 from guildbook.chain.ledger import View
-from guildbook.chain.receipt import Outcome, decode_receipt
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.merkle_log import TILE_WIDTH_HASHES, read_tile, tile_width
 from guildbook.state import layout
@@ -107,16 +107,11 @@ def get_entries(services: NamedDependency[Services], place: FromPath[str]) -> Re
 
 def receipts_from(view: View, first: int, count: int) -> list[bytes]:
     """The receipts at ``count`` places of the log from ``first``, which are in it."""
-    low, high = 1, view.head.height  # the last block whose receipts begin at or before ``first``
-    while low < high:
-        middle = (low + high + 1) // 2
-        if log_start(view, middle) <= first:
-            low = middle
-        else:
-            high = middle - 1
+    heights = range(view.head.height)
+    before = bisect_right(heights, first, key=lambda height: _log_size(view, height)) - 1
     found: list[bytes] = []
-    skip = first - log_start(view, low)
-    for height in range(low, view.head.height + 1):
+    skip = first - _log_size(view, before)
+    for height in range(before + 1, view.head.height + 1):
         changes = view.changes(height)
         assert changes is not None, height
         found.extend(changes.receipts[skip : skip + count - len(found)])
@@ -126,17 +121,8 @@ def receipts_from(view: View, first: int, count: int) -> list[bytes]:
     return found
 
 
-def log_start(view: View, height: int) -> int:
-    """The place in the log of the first receipt of block ``height``: how many receipts are before it."""
-    passed = 0
-    for following in range(height, view.head.height + 1):
-        changes = view.changes(following)
-        assert changes is not None, following
-        for place, data in enumerate(changes.receipts):
-            receipt = decode_receipt(data)
-            if receipt.outcome != Outcome.INVALID:  # an invalid transaction has no location of its own
-                location = view.location(receipt.transaction)
-                assert location is not None, receipt.transaction.hex()
-                return location.log_index - place - passed
-        passed += len(changes.receipts)
-    return view.head.log_size - passed
+def _log_size(view: View, height: int) -> int:
+    """How many receipts the log has after the block of ``height``."""
+    roots = view.roots(height)
+    assert roots is not None, height
+    return roots.log_size

@@ -310,7 +310,12 @@ class Node:
         self._observer.stop()
         if self._views is not None:
             self._views.close(self.ledger.head.height)
-        self.ledger.close()
+        try:
+            self.ledger.close()
+        except Exception as error:
+            if self.engine.failure is None:
+                raise
+            _log.warning("the store that failed before failed again as it was closed: %s", error)
         if self.url:
             self.folder.running.unlink(missing_ok=True)
         _log.info(
