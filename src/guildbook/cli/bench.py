@@ -35,11 +35,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import click
 import msgspec
 
 from guildbook.chain.genesis import GenesisOrganisation, GenesisParty
 from guildbook.chain.receipt import Outcome, decode_receipt
 from guildbook.chain.transaction import build_transaction, decode_transaction
+from guildbook.cli.command import Command
+from guildbook.cli.terminal import Terminal
 from guildbook.evidence.trust import parse_trust
 from guildbook.evidence.verify import verify
 from guildbook.node.applications import load_applications
@@ -62,6 +65,7 @@ SINGLE_RATE_PER_S = 500
 READY_TIMEOUT_S = 120
 VALID_UNTIL = 900_000
 DAY_MS = 86_400_000
+REPORT_EVERY_S = 5.0
 START_NODE = (
     "import sys; from pathlib import Path; from guildbook.node.node import open_node; "
     "sys.exit(open_node(Path(sys.argv[1])).serve())"
@@ -778,6 +782,76 @@ def million_figures(report: Report, seconds: float = 10) -> list[Figure]:
     return figures
 
 
-def run_all(seconds: float, report: Report) -> list[Figure]:
-    """Every figure of the solo node."""
-    return [*load_figures(seconds, Scale(), report), *million_figures(report)]
+def write_figures(path: Path, figures: list[Figure]) -> None:
+    """Put ``figures`` into the JSON list in ``path``, in place of those of the same names."""
+    kept: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    names = {one.name for one in figures}
+    listed = [
+        *(one for one in kept if one["name"] not in names),
+        *(msgspec.to_builtins(one) for one in figures),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(listed, indent=2) + "\n", "utf-8")
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "guildbook bench --seconds 20",
+        "guildbook bench --seconds 60 --json",
+        "guildbook bench --all --output build/bench.json",
+    ],
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 86_400),
+    default=60.0,
+    show_default=True,
+    help="How long the load lasts.",
+)
+@click.option(
+    "--accounts",
+    type=click.IntRange(10, 10_000_000),
+    default=Scale().accounts,
+    show_default=True,
+    help="Members of the programme.",
+)
+@click.option(
+    "--signers",
+    type=click.IntRange(1, 10_000),
+    default=Scale().signers,
+    show_default=True,
+    help="Keys that sign.",
+)
+@click.option("--all", "everything", is_flag=True, help="Measure every figure; takes a quarter of an hour.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures to this file."
+)
+@click.pass_obj
+def bench(
+    terminal: Terminal, seconds: float, accounts: int, signers: int, everything: bool, output: Path | None
+) -> None:
+    """Measure a solo node on this machine: signed transfers over HTTP against a node of its own.
+
+    A node is founded in a temporary folder, filled, measured and removed. Each figure is told with the conditions
+    under which it holds. Without --all it is the first figure alone.
+    """
+    last = [0.0]
+
+    def report(text: str) -> None:
+        if time.monotonic() - last[0] >= REPORT_EVERY_S:
+            last[0] = time.monotonic()
+            terminal.note(text)
+
+    scale = Scale(accounts, signers)
+    if everything:
+        figures = [*load_figures(seconds, scale, report), *million_figures(report)]
+    else:
+        figures = [transfers_per_second(seconds, scale, report)]
+    if output is not None:
+        write_figures(output, figures)
+    documents = [msgspec.to_builtins(one) for one in figures]
+    lines = [f"{one.name:36} {one.value:>14,.2f} {one.unit}" for one in figures]
+    terminal.answer(
+        documents, [*lines, "", *dict.fromkeys(f"{one.name}: {one.conditions}" for one in figures)]
+    )
