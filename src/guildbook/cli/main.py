@@ -49,6 +49,7 @@ COMMANDS = {
     "gate": "guildbook.cli.authoring",
     "new-app": "guildbook.cli.authoring",
     "demo": "guildbook.cli.demonstrating",
+    "bench": "guildbook.cli.bench",
 }
 
 
@@ -85,9 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], terminal: Terminal) -> int:
     try:
-        status = guildbook_command.main(words, prog_name="guildbook", standalone_mode=False, obj=terminal)
+        with guildbook_command.make_context("guildbook", words, obj=terminal) as context:
+            status = guildbook_command.invoke(context)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
+    except click.exceptions.Exit as done:
+        sys.stdout.flush()
+        return done.exit_code
     except (click.Abort, KeyboardInterrupt):
         terminal.note("stopped")
         return EXIT_INTERRUPTED
