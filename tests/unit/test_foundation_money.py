@@ -12,6 +12,7 @@ from guildbook.foundation.money import (
     MANDATE_MS_MAX,
     TRANSFERS_PER_BATCH_MAX,
     WITHOUT_MINOR_UNIT,
+    AmountNotPositive,
     Money,
     Transfer,
     UnknownCurrency,
@@ -190,11 +191,19 @@ def test_a_transfer_has_two_accounts_of_one_ledger(ledger):
         anna(ledger).transfer("across", "anna", "left", 1, "x")
 
 
+def test_money_guards_its_amounts_itself_too(ledger):
+    execution = ledger.ledger.view().execution()
+    execution.overlay.begin(1_000)
+    with pytest.raises(AmountNotPositive) as caught:
+        execution.contract("money").transfer("x", "anna", "ben", 0, "x")
+    assert caught.value.code == "money.amount_not_positive"
+
+
 @pytest.mark.parametrize("amount", [0, -1, -(2**63)])
 def test_an_amount_is_positive_from_whoever_it_comes(ledger, amount):
     with refused("call.bad_arguments"):
         anna(ledger).transfer("x", "anna", "ben", amount, "x")
-    with refused("money.amount_not_positive"):
+    with refused("call.bad_arguments", contract="money"):
         agent(ledger).transfer("x", "left", "right", amount)
 
 
@@ -437,7 +446,7 @@ def test_a_hold_of_a_contract_is_settled_by_that_contract_only(ledger):
         anna(ledger).post_hold("x", number)
     with refused("money.not_your_hold", hold=number):
         anna(ledger).void_hold("x", number)
-    with refused("money.amount_not_positive"):
+    with refused("call.bad_arguments", contract="money"):
         agent(ledger).post_hold("x", number, 0)
     agent(ledger).post_hold("x", number, 200)
     assert balances(ledger, "left", "right") == [800, 200]

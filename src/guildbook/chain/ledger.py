@@ -160,7 +160,7 @@ class View:
 
     def releases(self) -> dict[str, Any]:
         """The release of each contract that runs after this block."""
-        return {**active_releases(Overlay(self.reader), max(self.head.height, 0))}
+        return {**active_releases(Overlay(self.reader), self.head.height, self.registry)}
 
 
 class Ledger:

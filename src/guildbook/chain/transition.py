@@ -32,7 +32,7 @@ from guildbook.runtime.call import Applied, Execution, Fault, Refused
 from guildbook.runtime.identity import Refusal
 from guildbook.runtime.parameters import Parameters, parameters_in_force
 from guildbook.runtime.registry import LoadedContract, Registry
-from guildbook.runtime.releases import SOURCES, active_releases
+from guildbook.runtime.releases import active_releases, source_text
 from guildbook.state import layout
 from guildbook.state.overlay import Overlay, RowDifference
 
@@ -115,11 +115,11 @@ def begin_block(
 
     Without ``migrate`` the execution is for reading only.
     """
-    releases = active_releases(overlay, height)
-    earlier = active_releases(overlay, height - 1) if height > 1 and migrate else releases
+    releases = active_releases(overlay, height, registry)
+    earlier = active_releases(overlay, height - 1, registry) if height > 1 and migrate else releases
     active: dict[str, LoadedContract] = {}
     for name, release in releases.items():
-        active[name] = registry.resolve(release.source, partial(_source_text, overlay, release.source))
+        active[name] = registry.resolve(release.source, partial(source_text, overlay, release.source))
     execution = Execution(
         overlay, active, network, height, time_ns // NANOSECONDS_PER_MILLISECOND, parameters_in_force(overlay)
     )
@@ -132,11 +132,6 @@ def begin_block(
                 overlay.begin(1 << 62)
                 getattr(contract, method)()
     return execution
-
-
-def _source_text(overlay: Overlay, source: bytes) -> str:
-    text: str = overlay.peek(SOURCES, SOURCES.key(source)).text
-    return text
 
 
 class _Judge:

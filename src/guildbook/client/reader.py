@@ -88,7 +88,8 @@ class LedgerReader:
         if height is None and latest is not None and latest[0] == view.head.height:
             return latest[1]
         overlay = Overlay(view.reader)
-        releases = active_releases(overlay, view.head.height if height is None else height)
+        at = view.head.height if height is None else height
+        releases = active_releases(overlay, at, view.registry)
         found = self._of_releases(view, overlay, releases)
         if height is None:
             self._latest = (view.head.height, found)

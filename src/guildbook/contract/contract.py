@@ -343,22 +343,56 @@ class Contract:
         return self.counters.update(row, last=row.last + 1).last
 
 
+class InnerCallRefused(Exception):
+    """A contract called another as no transaction might: with arguments out of bounds, or without the permission.
+
+    ``code`` and ``fields`` are what the same call of a transaction would be refused with.
+    """
+
+    def __init__(self, code: str, spec: CommandSpec | QuerySpec, *fields: list[Any]) -> None:
+        self.code = code
+        self.fields: list[list[Any]] = [["contract", spec.contract], ["command", spec.name], *fields]
+        super().__init__(f"{code}: {spec.contract}.{spec.name}")
+
+
 class Reach:
-    """A declared way from one contract into another: its commands and queries, with the caller made known."""
+    """A declared way from one contract into another: its commands and queries, with the caller made known.
+
+    What holds for a call of a transaction holds here: the arguments keep their declared bounds, and the signer, who
+    stays the signer, has the permission that a command asks for.
+    """
 
     def __init__(self, callee: Contract, caller: Contract) -> None:
-        context = callee._context
         name = type(caller).contract_name
-        for attribute in (*type(callee).commands, *type(callee).queries):
-            setattr(self, attribute, _reached(getattr(callee, attribute), context, name))
+        specs: dict[str, CommandSpec | QuerySpec] = {**type(callee).commands, **type(callee).queries}
+        for attribute, spec in specs.items():
+            setattr(self, attribute, _reached(callee, getattr(callee, attribute), spec, name))
 
 
-def _reached(method: Callable[..., Any], context: Context, name: str) -> Callable[..., Any]:
+_argument_checks: dict[Any, Callable[[Any], str | None]] = {}
+
+
+def _reached(
+    callee: Contract, method: Callable[..., Any], spec: CommandSpec | QuerySpec, name: str
+) -> Callable[..., Any]:
+    context = callee._context
+    structure = spec.arguments_type
+    check = _argument_checks.get(structure)
+    if check is None:
+        check = _argument_checks[structure] = checker(structure)
+    permission = spec.permission if isinstance(spec, CommandSpec) else None
+
     def call(*arguments: Any, **named: Any) -> Any:
+        given = structure(*arguments, **named)
+        broken = check(given)
+        if broken is not None:
+            raise InnerCallRefused("call.bad_arguments", spec)
+        if permission is not None and not context.permissions(permission):
+            raise InnerCallRefused("call.not_permitted", spec, ["permission", permission])
         previous = context.caller
         context.caller = name
         try:
-            return method(*arguments, **named)
+            return method(*msgspec.structs.astuple(given))
         finally:
             context.caller = previous
 

@@ -15,7 +15,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from guildbook.contract.contract import CommandSpec, Context, Contract, Sender, TooManyEvents
+from guildbook.contract.contract import (
+    CommandSpec,
+    Context,
+    Contract,
+    InnerCallRefused,
+    Sender,
+    TooManyEvents,
+)
 from guildbook.contract.rejected import Rejected
 from guildbook.primitives.canonical import CanonicalError, decode, encode
 from guildbook.primitives.errors import GuildbookError
@@ -169,6 +176,8 @@ class Execution:
             refused = Refused(rejection.code, rejection.values())
             if not rejection.code:
                 refused = self._fault(transaction, contract, command)
+        except InnerCallRefused as inner:
+            refused = Refused(inner.code, inner.fields)
         except TouchLimit:
             refused = Refused(
                 "call.limit_exceeded", [["limit", "rows_touched_max"], ["most", parameters.rows_touched_max]]

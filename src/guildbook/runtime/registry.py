@@ -68,6 +68,7 @@ class Registry:
     def __init__(self) -> None:
         self._by_hash: dict[bytes, LoadedContract] = {}
         self._installed: dict[str, LoadedContract] = {}
+        self._unloadable: dict[bytes, str] = {}
 
     @property
     def installed(self) -> dict[str, LoadedContract]:
@@ -116,6 +117,24 @@ class Registry:
         if installed:
             self._installed[loaded.name] = loaded
         return loaded
+
+    def can_run(self, wanted: bytes, name: str, version: int, text_on_ledger: Callable[[], str]) -> bool:
+        """Whether source ``wanted`` loads here, and is ``version`` of the contract ``name``."""
+        if wanted in self._unloadable:
+            return False
+        try:
+            loaded = self.resolve(wanted, text_on_ledger)
+        except AssertionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a source does when it is loaded, it does not run
+            self._unloadable[wanted] = f"{type(error).__name__}: {error}"
+            return False
+        return (loaded.name, loaded.version) == (name, version)
+
+    @property
+    def unloadable(self) -> dict[bytes, str]:
+        """Sources that were wanted and could not be loaded, by hash, with the reason for the node's log."""
+        return dict(self._unloadable)
 
     def resolve(self, wanted: bytes, text_on_ledger: Callable[[], str]) -> LoadedContract:
         """The contract with source hash ``wanted``, loaded from ``text_on_ledger()`` when it is not known yet."""
