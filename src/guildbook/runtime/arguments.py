@@ -6,6 +6,7 @@ declaration and is the same for HTTP, command line, client and tests.
 """
 
 import enum
+import typing
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ import msgspec
 
 from guildbook.contract.contract import CommandSpec, QuerySpec
 from guildbook.primitives.errors import GuildbookError
-from guildbook.state.record import FieldSpec
+from guildbook.state.record import FieldSpec, Record, field_specs
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -102,8 +103,32 @@ def value_from_json(spec: FieldSpec, value: Any, owner: str = "") -> Any:
             where, f"{value!r} is not a whole number", "write amounts in minor units, as whole numbers"
         )
     if spec.kind == "json" and isinstance(value, list):
-        return tuple(value)
+        item = item_type(spec.annotation)
+        return tuple(_item_from_json(item, one, f"{where}[{place}]") for place, one in enumerate(value))
     return value
+
+
+def _item_from_json(item: Any, value: Any, where: str) -> Any:
+    """One item of a list: an object for a record, else as a field of the item's type."""
+    if not (isinstance(item, type) and issubclass(item, Record)):
+        return value_from_json(field_specs(msgspec.defstruct("Item", [("item", item)]))[0], value, where)
+    specs = {one.name: one for one in field_specs(item)}
+    if not isinstance(value, Mapping) or set(value) - set(specs):
+        raise bad_arguments(
+            where, f"{str(value)[:80]!r} is not an object of {', '.join(specs)}", "name the fields"
+        )
+    missing = [name for name, one in specs.items() if name not in value and not one.has_default]
+    if missing:
+        raise bad_arguments(where, f"{', '.join(missing)} is missing", f"give {', '.join(specs)}")
+    return item(**{name: value_from_json(specs[name], given, where) for name, given in value.items()})
+
+
+def item_type(annotation: Any) -> Any:
+    """The type of the items of a tuple field, whatever stands around the tuple."""
+    while typing.get_origin(annotation) is not tuple:
+        inside = [one for one in typing.get_args(annotation) if one is not type(None)]
+        annotation = inside[0]
+    return typing.get_args(annotation)[0]
 
 
 def parse_time_ms(text: str) -> int:
