@@ -178,6 +178,16 @@ def test_a_store_that_is_read_can_be_opened_by_nobody_else(tmp_path):
     RocksStore(path, must_exist=True).close()
 
 
+def test_a_store_opens_again_at_once_also_while_somebody_keeps_a_snapshot(tmp_path):
+    store = RocksStore(tmp_path / "store")
+    store.write([(b"a", b"b")])
+    snapshot = store.snapshot()
+    store.close()
+    RocksStore(tmp_path / "store", must_exist=True).close()
+    with pytest.raises(GuildbookError):
+        snapshot.get(b"a")
+
+
 def test_a_store_in_a_folder_that_cannot_be_written_can_be_read(tmp_path, monkeypatch):
     path = killed_store(tmp_path / "store", 3)
 

@@ -17,6 +17,7 @@ import errno
 import fcntl
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -329,6 +330,10 @@ class _LatestReader(_RocksReader):
 class _SnapshotReader(_RocksReader):
     """A snapshot: its ``get`` is by subscript."""
 
+    def release(self) -> None:
+        """Let go of the store, which cannot close while a snapshot is open."""
+        self._source = None
+
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
         """See Reader."""
         return [self.get(key) for key in keys]
@@ -387,6 +392,7 @@ class RocksStore(_RocksReader):
         self._write_options.sync = durable
         self._durable = durable
         self._latest: list[_LatestReader] = []
+        self._snapshots: weakref.WeakSet[_SnapshotReader] = weakref.WeakSet()
 
     @staticmethod
     def _opened(path: Path, access: AccessType, last: int | None) -> Rdict:
@@ -433,7 +439,9 @@ class RocksStore(_RocksReader):
 
     def snapshot(self) -> Reader:
         """See KeyValueStore."""
-        return _SnapshotReader(self._source.snapshot(), self._path)
+        reader = _SnapshotReader(self._source.snapshot(), self._path)
+        self._snapshots.add(reader)
+        return reader
 
     def latest(self) -> LatestReader:
         """See KeyValueStore."""
@@ -465,5 +473,7 @@ class RocksStore(_RocksReader):
             self._closed = True
             for reader in self._latest:
                 reader.release()
+            for snapshot in list(self._snapshots):
+                snapshot.release()
             self._source.close()
             self._release()
