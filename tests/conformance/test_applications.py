@@ -1,0 +1,57 @@
+"""Every application in the tree conforms, and no well-typed call of anybody is a fault or breaks a law."""
+
+from pathlib import Path
+
+import pytest
+
+import guildbook_apps
+from guildbook.foundation import FOUNDATION
+from guildbook.testing.conformance import bombard, check_application, check_contract, contract_of
+from sample_contract import Units
+
+FOLDERS = sorted(one.parent for one in Path(guildbook_apps.__path__[0]).glob("*/app.toml"))
+KNOWN = {"member": ["m1", "m2"], "source": ["x", "y"], "target": ["x", "y"], "to": ["x"], "units": [1, 2, 10]}
+
+
+def test_there_are_applications_to_walk_over():
+    assert FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_application_conforms(folder):
+    assert check_application(folder) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_no_well_typed_call_is_a_fault(folder):
+    bombard(contract_of(folder), known=KNOWN, runs=25)
+
+
+@pytest.mark.parametrize("contract", FOUNDATION, ids=lambda contract: contract.contract_name)
+def test_no_well_typed_call_of_a_foundation_is_a_fault(contract):
+    known = {"organisation": ["guild", "council"], "party": ["steward", "stranger"], "permission": ["units:issuer"],
+             "currency": ["EUR", "JPY"], "ledger": ["cash"], "account": ["a", "b"], "debit": ["a"], "credit": ["b"],
+             "reference": ["r-1", "r-2"], "contract": ["money", "parties"], "name": ["events_max"]}  # fmt: skip
+    bombard(contract, known=known, runs=25)
+
+
+def test_the_walker_finds_what_is_wrong(tmp_path):
+    assert check_application(tmp_path / "empty")[0].endswith("README.md is missing")
+    folder = tmp_path / "broken"
+    for name in ("samples", "tests"):
+        (folder / name).mkdir(parents=True)
+    for name in ("README.md", "__init__.py"):
+        (folder / name).write_text("")
+    (folder / "contract.py").write_text("import os\n")
+    (folder / "app.toml").write_text('name = "other"\ncontract = "nowhere.at_all:Thing"\n')
+    problems = "\n".join(check_application(folder))
+    for words in ("title is missing", "not the folder's", "contract.py:1", "cannot be loaded"):
+        assert words in problems
+    assert any("describes the roles" in one for one in check_contract(Units, {}))
+
+
+def test_a_fault_is_found():
+    with pytest.raises(AssertionError) as caught:
+        bombard(Units, known=KNOWN, runs=60)
+    told = str(caught.value) + "".join(caught.value.__notes__)
+    assert "is a fault of its author" in told or "units.break_the_law" in told
