@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Annotated, Any
 
 from litestar import Litestar, Request, Response, Router, get
@@ -19,7 +19,7 @@ from litestar.params import QueryParameter
 from litestar.types import ASGIApp
 
 from guildbook.api import events, evidence, log, reading, transactions
-from guildbook.api.openapi import get_openapi
+from guildbook.api.openapi import OpenApi, get_openapi
 from guildbook.api.problem import (
     PROBLEM_MEDIA_TYPE,
     failure_document,
@@ -49,6 +49,7 @@ _log = logging.getLogger("guildbook.api")
 async def get_events(
     request: Request[Any, Any, Any],
     services: NamedDependency[Services],
+    feed: NamedDependency[events.EventFeed],
     from_: Annotated[
         str | None,
         QueryParameter(
@@ -64,7 +65,7 @@ async def get_events(
     wanted = await asyncio.to_thread(
         events.subscription, services, from_, request.headers.get("last-event-id"), contract, event, follow
     )
-    stream: Any = events.Stream(services, wanted)
+    stream: Any = events.Stream(services, feed, wanted)
     return stream  # type: ignore[no-any-return]
 
 
@@ -74,10 +75,16 @@ def get_metrics(services: NamedDependency[Services]) -> Response[bytes]:
     return Response(services.metrics.text(), media_type=METRICS_MEDIA_TYPE)
 
 
-def build_app(services: Services, software: str = "") -> "Guard":
-    """The application on ``services``; ``software`` is the version that the OpenAPI document names."""
+def build_app(services: Services, software: str = "", pages: Sequence[Any] = ()) -> "Guard":
+    """The application on ``services``; ``software`` is the version that the OpenAPI document names.
+
+    ``pages`` are further route handlers of the framework, which get ``services`` as the interface's own do; they are
+    behind the same guard, and not part of the description.
+    """
     refusals = transactions.Refusals()
     sql_gate = reading.SqlGate()
+    feed = events.EventFeed(services)
+    openapi = OpenApi()
     routes = Router(
         "/v1",
         route_handlers=[
@@ -111,10 +118,12 @@ def build_app(services: Services, software: str = "") -> "Guard":
         ],
     )
     inner = Litestar(
-        route_handlers=[routes, get_metrics],
+        route_handlers=[routes, get_metrics, *pages],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False, use_cache=True),
             "sql_gate": Provide(lambda: sql_gate, sync_to_thread=False, use_cache=True),
+            "feed": Provide(lambda: feed, sync_to_thread=False, use_cache=True),
+            "openapi": Provide(lambda: openapi, sync_to_thread=False, use_cache=True),
             "refusals": Provide(lambda: refusals, sync_to_thread=False, use_cache=True),
         },
         exception_handlers={

@@ -9,19 +9,19 @@ closed.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from guildbook.api.problem import bad_request
 from guildbook.api.services import Services
 from guildbook.client.documents import EventDocument, Position, parse_position
-from guildbook.client.reader import matches
+from guildbook.client.kept import Kept
 from guildbook.primitives.errors import GuildbookError
 
 KEEP_ALIVE_S = 15.0
-BLOCKS_PER_TURN = 16
-"""Blocks that one subscriber reads in one turn in a thread."""
+BLOCKS_KEPT_MAX = 64
+"""The newest blocks, whose events are kept as they are sent."""
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -71,6 +71,45 @@ def subscription(
     return Subscription(start, contract, event, follow)
 
 
+class Told(NamedTuple):
+    """One event, ready to be sent; ``place`` is its number in the block."""
+
+    place: int
+    contract: str
+    event: str
+    text: bytes
+
+
+class EventFeed:
+    """The events of blocks as they are sent. Those of the newest blocks are made once for all subscribers."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._kept: Kept[int, list[Told]] = Kept(BLOCKS_KEPT_MAX)
+        self._making = asyncio.Lock()
+
+    async def block(self, height: int) -> list[Told]:
+        """The events of the block of ``height``, which is stored."""
+        known = self._kept.get(height)
+        if known is not None:
+            return known
+        if height <= self._services.signal.height - BLOCKS_KEPT_MAX:
+            return await asyncio.to_thread(self._read, height)
+        async with self._making:
+            known = self._kept.get(height)
+            if known is None:
+                known = await asyncio.to_thread(self._read, height)
+                self._kept.put(height, known)
+            return known
+
+    def _read(self, height: int) -> list[Told]:
+        reader = self._services.reader
+        return [
+            Told(one.index, one.contract, one.event, event_text(one))
+            for one in reader.events_of(reader.view(), height)
+        ]
+
+
 def event_text(one: EventDocument) -> bytes:
     """One event as the stream carries it."""
     return b"id: " + one.position.encode() + b"\ndata: " + _encode(one) + b"\n\n"
@@ -79,45 +118,36 @@ def event_text(one: EventDocument) -> bytes:
 class Stream:
     """The answer to one subscriber, an ASGI application of its own."""
 
-    def __init__(self, services: Services, wanted: Subscription) -> None:
+    def __init__(self, services: Services, feed: EventFeed, wanted: Subscription) -> None:
         self._services = services
+        self._feed = feed
         self._wanted = wanted
-
-    def _turn(self, position: Position) -> tuple[bytes, Position]:
-        """The text of the next blocks from ``position``, and where to go on."""
-        view = self._services.reader.view()
-        wanted = self._wanted
-        parts = []
-        last = min(view.head.height, position.height + BLOCKS_PER_TURN - 1)
-        for height in range(position.height, last + 1):
-            for one in self._services.reader.events_of(view, height):
-                if (height > position.height or one.index >= position.index) and matches(
-                    one, wanted.contract, wanted.event
-                ):
-                    parts.append(event_text(one))
-        return b"".join(parts), max(position, Position(last + 1, 0))
 
     async def _texts(self) -> AsyncIterator[bytes]:
         """Pieces of the stream, at least one in KEEP_ALIVE_S seconds."""
-        signal = self._services.signal
-        position = self._wanted.start
-        yield b"retry: 1000\n: the events of a ledger, from " + str(position).encode() + b"\n\n"
+        signal, wanted = self._services.signal, self._wanted
+        height, first = wanted.start.height, wanted.start.index
+        yield b"retry: 1000\n: the events of a ledger, from " + str(wanted.start).encode() + b"\n\n"
         spoken = time.monotonic()
-        while True:
-            text, position = await asyncio.to_thread(self._turn, position)
-            behind = position.height <= signal.height
-            if text:
-                yield text
-                spoken = time.monotonic()
-            if not behind and (not self._wanted.follow or signal.stopping):
+        while not signal.stopping:
+            if height <= signal.height:
+                text = b"".join(
+                    one.text
+                    for one in await self._feed.block(height)
+                    if one.place >= first
+                    and wanted.contract in (None, one.contract)
+                    and wanted.event in (None, one.event)
+                )
+                height, first = height + 1, 0
+                if text:
+                    yield text
+                    spoken = time.monotonic()
+            elif not wanted.follow:
                 return
-            if signal.stopping:
-                return
-            if not behind:
-                await signal.beyond(position.height - 1, KEEP_ALIVE_S)
+            else:
+                await signal.beyond(height - 1, KEEP_ALIVE_S)
             if time.monotonic() - spoken >= KEEP_ALIVE_S:
-                # An id without data: the reader goes on from here even when nothing that it asked for has happened.
-                yield b": " + str(position).encode() + b"\n\n"
+                yield f": nothing else before {height}.{first}\n\n".encode()
                 spoken = time.monotonic()
 
     async def __call__(self, _scope: Any, receive: Receive, send: Send) -> None:
@@ -140,7 +170,9 @@ class Stream:
         finally:
             for task in (serving, leaving):
                 task.cancel()
-            await asyncio.gather(serving, leaving, return_exceptions=True)
+            ended, _left = await asyncio.gather(serving, leaving, return_exceptions=True)
+        if isinstance(ended, Exception) and not isinstance(ended, TimeoutError):
+            raise ended
 
     async def _serve(self, send: Send) -> None:
         async for text in self._texts():

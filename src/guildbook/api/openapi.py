@@ -34,11 +34,27 @@ PROBLEM = {
 BYTES: Schema = {"type": "string", "contentEncoding": "binary"}
 
 
+class OpenApi:
+    """The document, made once for each set of running contracts."""
+
+    def __init__(self) -> None:
+        self._made: tuple[CatalogueDocument, bytes] | None = None
+
+    def text(self, general: dict[str, Any], catalogue: CatalogueDocument) -> bytes:
+        """The document in JSON."""
+        made = self._made
+        if made is None or made[0] is not catalogue:
+            made = self._made = (catalogue, msgspec.json.encode(openapi_document(general, catalogue)))
+        return made[1]
+
+
 @get("/openapi.json", sync_to_thread=True, include_in_schema=False)
-def get_openapi(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[bytes]:
+def get_openapi(
+    request: Request[Any, Any, Any], services: NamedDependency[Services], openapi: NamedDependency[OpenApi]
+) -> Response[bytes]:
     """This interface in OpenAPI 3.1, with the routes of the running contracts."""
-    document = openapi_document(request.app.openapi_schema.to_schema(), services.reader.catalogue())
-    return Response(msgspec.json.encode(document), media_type=MediaType.JSON)
+    text = openapi.text(request.app.openapi_schema.to_schema(), services.reader.catalogue())
+    return Response(text, media_type=MediaType.JSON)
 
 
 def openapi_document(general: dict[str, Any], catalogue: CatalogueDocument) -> dict[str, Any]:

@@ -5,9 +5,8 @@ contract version that ran then. Declarations are therefore looked up by height, 
 force.
 """
 
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,13 +34,14 @@ from guildbook.client.documents import (
     StatusDocument,
     TransactionLine,
 )
+from guildbook.client.kept import Kept
 from guildbook.contract.rejected import Rejected
 from guildbook.primitives.cometbft import header_hash
 from guildbook.primitives.errors import ERRORS, GuildbookError, spec_for
 from guildbook.runtime.arguments import bad_arguments, fields_to_json, to_json
 from guildbook.runtime.catalogue import Catalogue
 from guildbook.runtime.parameters import parameters_in_force
-from guildbook.runtime.releases import SOURCES, Release, active_releases
+from guildbook.runtime.releases import RELEASES, SOURCES, Release, active_releases
 from guildbook.state.layout import ROWS
 from guildbook.state.overlay import Overlay
 from guildbook.state.schema import TableSchema
@@ -51,8 +51,6 @@ BLOCK_TRANSACTIONS_SHOWN_MAX = 1_000
 CATALOGUES_KEPT_MAX = 16
 CHANGES_KEPT_MAX = 4
 """Blocks whose changes are kept decoded, for the many that ask for receipts of the last one."""
-EVENT_BLOCKS_KEPT_MAX = 64
-"""Blocks whose events are kept decoded, for the many subscribers that ask for the newest ones."""
 OUTCOME_NAMES = {Outcome.APPLIED: "applied", Outcome.REJECTED: "rejected", Outcome.INVALID: "invalid"}
 
 
@@ -64,6 +62,14 @@ class Declarations:
         self.document: CatalogueDocument = describe(network, catalogue, contracts)
 
 
+class _Latest(NamedTuple):
+    """The declarations that hold from height ``since`` to ``height``, the last block when they were looked up."""
+
+    since: int
+    height: int
+    declarations: Declarations
+
+
 class LedgerReader:
     """Documents of one ledger. Safe in any thread; what it keeps is a cache."""
 
@@ -71,10 +77,9 @@ class LedgerReader:
         self._ledger = ledger
         self._software = software
         self._genesis_hash = ledger.genesis.hash.hex()
-        self._declarations: dict[tuple[tuple[str, bytes], ...], Declarations] = {}
-        self._latest: tuple[int, Declarations] | None = None
-        self._events: dict[int, list[EventDocument]] = {}
-        self._changes: dict[int, BlockChanges] = {}
+        self._declarations: Kept[tuple[tuple[str, bytes], ...], Declarations] = Kept(CATALOGUES_KEPT_MAX)
+        self._latest: _Latest | None = None
+        self._changes: Kept[int, BlockChanges] = Kept(CHANGES_KEPT_MAX)
 
     def view(self) -> View:
         """What the ledger holds now."""
@@ -84,15 +89,15 @@ class LedgerReader:
 
     def declarations(self, view: View, height: int | None = None) -> Declarations:
         """The declarations in force at ``height`` (None: after the last block of ``view``)."""
-        latest = self._latest
-        if height is None and latest is not None and latest[0] == view.head.height:
-            return latest[1]
-        overlay = Overlay(view.reader)
         at = view.head.height if height is None else height
-        releases = active_releases(overlay, at, view.registry)
-        found = self._of_releases(view, overlay, releases)
-        if height is None:
-            self._latest = (view.head.height, found)
+        latest = self._latest
+        if latest is not None and latest.since <= at <= latest.height:
+            return latest.declarations
+        overlay = Overlay(view.reader)
+        found = self._of_releases(view, overlay, active_releases(overlay, at, view.registry))
+        if at == view.head.height:
+            started = [one.active_from for one in view.rows(RELEASES) if one.active_from <= at]
+            self._latest = _Latest(max(started, default=0), at, found)
         return found
 
     def _of_releases(self, view: View, overlay: Overlay, releases: dict[str, Release]) -> Declarations:
@@ -115,9 +120,7 @@ class LedgerReader:
             for name, release in releases.items()
         }
         made = Declarations(view.network, Catalogue(one.contract for one in loaded.values()), contracts)
-        while len(self._declarations) >= CATALOGUES_KEPT_MAX:
-            self._declarations.pop(next(iter(self._declarations)), None)
-        self._declarations[name_of] = made
+        self._declarations.put(name_of, made)
         return made
 
     def changes(self, view: View, height: int) -> BlockChanges | None:
@@ -127,9 +130,7 @@ class LedgerReader:
             return known
         found = view.changes(height)
         if found is not None:
-            while len(self._changes) >= CHANGES_KEPT_MAX:
-                self._changes.pop(next(iter(self._changes)), None)
-            self._changes[height] = found
+            self._changes.put(height, found)
         return found
 
     # the chain ---------------------------------------------------------------------------------------------------
@@ -247,9 +248,6 @@ class LedgerReader:
 
     def events_of(self, view: View, height: int) -> list[EventDocument]:
         """The events of the block of ``height``, in order; [] where it has none."""
-        known = self._events.get(height)
-        if known is not None:
-            return known
         changes = self.changes(view, height)
         if changes is None:
             raise GuildbookError(
@@ -259,10 +257,10 @@ class LedgerReader:
                 height=height,
             )
         found: list[EventDocument] = []
+        catalogue = self.declarations(view, height).catalogue
         for data in changes.receipts:
             receipt = decode_receipt(data)
             for contract, event, values in receipt.events:
-                catalogue = self.declarations(view, height).catalogue
                 place = Position(height, len(found))
                 found.append(
                     EventDocument(
@@ -276,20 +274,7 @@ class LedgerReader:
                         event_fields(catalogue, contract, event, values),
                     )
                 )
-        while len(self._events) >= EVENT_BLOCKS_KEPT_MAX:
-            self._events.pop(next(iter(self._events)), None)
-        self._events[height] = found
         return found
-
-    def events_between(
-        self, start: Position, contract: str | None = None, event: str | None = None
-    ) -> Iterator[EventDocument]:
-        """The events from ``start`` up to the last block, in order; of one contract or one kind where named."""
-        view = self.view()
-        for height in range(start.height, view.head.height + 1):
-            for one in self.events_of(view, height):
-                if (height > start.height or one.index >= start.index) and matches(one, contract, event):
-                    yield one
 
     # rows and queries --------------------------------------------------------------------------------------------
 

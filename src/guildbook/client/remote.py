@@ -35,6 +35,9 @@ RETRY_DELAY_S_MIN = 0.05
 RETRY_DELAY_S_MAX = 2.0
 STREAM_SILENCE_S_MAX = 60.0
 """After so long without a sign of life an event stream is opened again."""
+BATCH_TRANSACTIONS_MAX = 1_000
+"""Transactions in one request of a batch; a node's own bound is higher."""
+BATCH_SIZE_BYTES_MAX = 4 << 20
 MSGPACK = "application/msgpack"
 _COME_AGAIN = frozenset({"api.too_busy", "api.unavailable", "sql.busy", "views.behind", "views.unavailable"})
 
@@ -134,17 +137,17 @@ class Client(LedgerClient):
         return applied(_decoded(response, ReceiptDocument))
 
     def batch(self, envelopes: Sequence[bytes]) -> list[Submitted]:
-        """See LedgerClient."""
-        response = self._request(
-            "POST",
-            "/v1/transactions/batch",
-            content=encode(list(envelopes)),
-            headers={"content-type": MSGPACK},
-        )
-        try:
-            return [Submitted(*one) for one in _batch_answer(response.content)]
-        except msgspec.DecodeError as error:
-            raise _unreadable(response, error) from None
+        """See LedgerClient; many are sent in several requests, one after the other."""
+        answers: list[Submitted] = []
+        for part in _parts(envelopes):
+            response = self._request(
+                "POST", "/v1/transactions/batch", content=encode(part), headers={"content-type": MSGPACK}
+            )
+            try:
+                answers.extend(Submitted(*one) for one in _batch_answer(response.content))
+            except msgspec.DecodeError as error:
+                raise _unreadable(response, error) from None
+        return answers
 
     def submit_without_waiting(self, envelope: bytes) -> bytes:
         """Hand in an envelope and return its id (32 bytes) without waiting for a block."""
@@ -307,6 +310,20 @@ class Client(LedgerClient):
         return self._request(
             "GET", f"/v1/evidence/{what}/{contract}/{short}", params={name: [_text(one) for one in parts]}
         ).content
+
+
+def _parts(envelopes: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """``envelopes`` in parts that a node takes in one request."""
+    part: list[bytes] = []
+    size = 0
+    for envelope in envelopes:
+        if part and (len(part) == BATCH_TRANSACTIONS_MAX or size + len(envelope) > BATCH_SIZE_BYTES_MAX):
+            yield part
+            part, size = [], 0
+        part.append(envelope)
+        size += len(envelope)
+    if part:
+        yield part
 
 
 def _table_path(table: str) -> str:

@@ -220,6 +220,11 @@ def config_reference() -> str:
             f"| `{one.name}` | {one.description} | {one.kind} | `{toml_value(one.default)}` "
             f"| `{variable_of(one.name)}` |"
         )
+    lines += [
+        "",
+        "`GUILDBOOK_KEY_PASSPHRASE` is the passphrase of the keys in `keys/`, where they were made with one. It stands in",
+        "no file. A list in the environment is separated by commas.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -134,7 +134,11 @@ class Node:
             on_halt=self._on_halt,
         )
         self._signal = HeightSignal(ledger.head.height)
-        self._views = NodeViews(folder.views, self.reader, config.views) if config.views.enabled else None
+        try:
+            self._views = NodeViews(folder.views, self.reader, config.views) if config.views.enabled else None
+        except BaseException:
+            self.engine.stop()
+            raise
         self._sql = None if self._views is None else self._views.sql
         self._observer = Observer(self.engine, self.metrics, self._views)
         self._free_bytes = shutil.disk_usage(folder.store).free
@@ -184,6 +188,8 @@ class Node:
             reasons.append("the node is stopping")
         if self.engine.failure is not None:
             reasons.append("the engine has halted")
+        if self._observer.failure is not None:
+            reasons.append("the views and the metrics stand still")
         if self._free_bytes < self.config.store.free_bytes_warn:
             reasons.append(
                 f"the volume of the store has {self._free_bytes} bytes free, and "
@@ -274,7 +280,11 @@ class Node:
     async def _watch_disk(self) -> None:
         while True:
             await asyncio.sleep(DISK_CHECK_S)
-            free = shutil.disk_usage(self.folder.store).free
+            try:
+                free = shutil.disk_usage(self.folder.store).free
+            except OSError as error:
+                _log.error("the volume of the store cannot be looked at: %s", error)
+                continue
             if (free < self.config.store.free_bytes_warn) != (
                 self._free_bytes < self.config.store.free_bytes_warn
             ):

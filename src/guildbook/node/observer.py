@@ -3,6 +3,7 @@
 The sequencer only says that there is a new block, and waits for nobody.
 """
 
+import logging
 import threading
 
 import msgspec
@@ -14,6 +15,8 @@ from guildbook.engine.solo import SoloEngine
 from guildbook.node.views import NodeViews
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
+
+_log = logging.getLogger("guildbook.node")
 
 
 class _Receipts(msgspec.Struct, array_like=True, gc=False):
@@ -49,6 +52,9 @@ class Observer:
         self._stage_ns = dict.fromkeys(STAGES, 0)
         self._news = threading.Event()
         self._stopping = False
+        self._told: set[bytes] = set()
+        self.failure: Exception | None = None
+        """What ended the observer, if something did: views and counts stand still from then on."""
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
         metrics.height.set(self._counted)
         metrics.before_reading(self._refresh)
@@ -80,10 +86,14 @@ class Observer:
             self._stage_ns[stage] = spent
 
     def _run(self) -> None:
-        while not self._stopping:
-            self._news.wait()
-            self._news.clear()
-            self._count()
+        try:
+            while not self._stopping:
+                self._news.wait()
+                self._news.clear()
+                self._count()
+        except Exception as error:  # noqa: BLE001 - the thread's rim: nobody else would hear of it
+            self.failure = error
+            _log.critical("the views and the metrics stand still", exc_info=error)
 
     def _count(self) -> None:
         view = self._engine.ledger.view()
@@ -100,3 +110,9 @@ class Observer:
                         self._metrics.transactions.labels(OUTCOME_NAMES[outcome]).inc(count)
             self._counted = height
             self._metrics.height.set(height)
+        for source, reason in view.registry.unloadable.items():
+            if source not in self._told:
+                self._told.add(source)
+                _log.error(
+                    "a released contract cannot be loaded, and the version before it goes on: %s", reason
+                )
