@@ -222,8 +222,8 @@ def config_reference() -> str:
         )
     lines += [
         "",
-        "`GUILDBOOK_KEY_PASSPHRASE` is the passphrase of the keys in `keys/`, where they were made with one. It stands in",
-        "no file. A list in the environment is separated by commas.",
+        "`GUILDBOOK_KEY_PASSPHRASE` is the passphrase of the keys in `keys/`, where they were made with one. It",
+        "stands in no file. A list in the environment is separated by commas.",
     ]
     return "\n".join(lines) + "\n"
 
