@@ -37,6 +37,7 @@ imports: setup
 bench: setup  ## Measure this machine; the figures and their conditions go to build/bench.json
 	@mkdir -p build
 	@$(GUILDBOOK) bench --all --output build/bench.json
+	@$(PY) benchmarks/bench_views.py --output build/bench.json
 
 docs: setup  ## Write the generated reference pages (docs/reference)
 	@$(GUILDBOOK) reference --output docs/reference

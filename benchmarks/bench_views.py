@@ -1,6 +1,7 @@
 """How fast the views follow the chain and answer, and how much memory they take.
 
     python benchmarks/bench_views.py [--current 1000000] [--history 5000000] [--seconds 30] [--rate 5000]
+                                     [--output FILE]
 
 One transfer is three row changes (two lots, one account), one event and one receipt. First the views are built in
 their own process from a feed of blocks; then questions are timed; then transfers are handed over at a steady rate, and
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import msgspec
@@ -25,6 +27,7 @@ import pyarrow as pa
 
 from guildbook.chain.changes import BlockChanges, RowChange, TransactionSummary
 from guildbook.chain.receipt import Receipt
+from guildbook.cli.bench import Figure, machine, write_figures
 from guildbook.views.answer import Limits
 from guildbook.views.process import ViewsProcess
 from guildbook.views.schema import EventView, Field, TableView, ViewSchema
@@ -163,6 +166,7 @@ def main() -> None:
     options.add_argument("--seconds", type=int, default=30)
     options.add_argument("--rate", type=int, default=5_000)
     options.add_argument("--folder", default=None)
+    options.add_argument("--output", type=Path, default=None, help="put the figures into this list of figures too")
     given = options.parse_args()
     figures: dict[str, object] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start",
@@ -266,6 +270,22 @@ def main() -> None:
             views.wait_for(chain.height, 60_000)
             figures["open_ms"] = round((time.perf_counter() - started) * 1000)
     print(json.dumps(figures, indent=1))
+    if given.output is not None:
+        write_figures(given.output, named(figures, given.current, given.history))
+
+
+def named(figures: dict[str, Any], current: int, history: int) -> list[Figure]:
+    """The figures that are tracked, each with its conditions."""
+    told = f"{history:,} rows of history, {current:,} current, views in their own process; {machine()}"
+    following = figures["following"]
+    return [
+        Figure("group_by_5m_rows_s", figures["at rest"]["group by over the history"]["median_ms"] / 1000, "s",
+               f"count and sum by minute and programme over the history table, median of 7, answer read whole; {told}"),
+        Figure("views_follow_lag_ms", following["lag_ms_worst"], "ms",
+               f"greatest lag at {following['transfers_per_second']} transfers a second for {following['seconds']} s; "
+               f"{told}"),
+        Figure("views_follow_us", following["us_cpu_per_transfer"], "us/transaction", told),
+    ]
 
 
 if __name__ == "__main__":
