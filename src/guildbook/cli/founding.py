@@ -9,6 +9,7 @@ import click
 from guildbook.cli.command import Command
 from guildbook.cli.terminal import Terminal
 from guildbook.primitives.identifiers import check_code, check_network_id
+from guildbook.state.record import NAME_CHARS_MAX
 
 ORGANISATION = "Operator"
 
@@ -60,7 +61,10 @@ def init(
 
     chosen = network if network is not None else _slug(folder.absolute().name)
     check_network_id(chosen)
-    code = check_code(_slug(organisation) or "operator", "organisation's id")
+    if not 1 <= len(organisation) <= NAME_CHARS_MAX:
+        raise click.UsageError(f"the organisation's name has 1 to {NAME_CHARS_MAX} characters")
+    check_code(jurisdiction, "jurisdiction")
+    code = _slug(organisation) or "operator"
     founding = Founding(
         network=chosen,
         organisation=code,
