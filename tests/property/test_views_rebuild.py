@@ -22,6 +22,7 @@ from guildbook.views.database import Views
 from guildbook.views.export import export
 from views_chain import SCHEMA, Book, lot
 
+FILES = ("v", "v.wal", "v.bases")
 ALL = Limits(NO_LIMIT, NO_LIMIT, 60_000)
 
 texts = st.text(max_size=6)
@@ -207,15 +208,19 @@ def test_views_killed_at_any_moment_go_on_to_the_same_tables(tmp_path):
 
 @pytest.mark.crash
 @pytest.mark.timeout(300)
-def test_a_damaged_file_gives_an_error_or_the_right_answer_but_never_a_wrong_one(tmp_path):
+def test_a_damaged_file_gives_an_error_or_the_right_answer_but_never_a_wrong_one(tmp_path, monkeypatch):
     """Bytes of the file or of its log are changed or cut off; what can then be read is the state at some height."""
+    monkeypatch.setattr(tables, "TAIL_ROWS_MIN", 50)
+    monkeypatch.setattr(tables, "TAIL_ROWS_MAX", 50)
     book = many_blocks(60)
     with Views(tmp_path / "v", "test-net", SCHEMA) as views:
         views.apply(book.blocks[:30])
     with Views(tmp_path / "v", "test-net", SCHEMA) as views:
         for block in book.blocks[30:]:
             views.apply([block])
-        for name in ("v", "v.wal"):
+        with views._instance.merger() as cursor:
+            cursor.execute("CHECKPOINT _current")
+        for name in FILES:
             shutil.copy(tmp_path / name, tmp_path / f"{name}.whole")
 
     def expected(height: int) -> dict[str, list[Any]]:
@@ -224,12 +229,12 @@ def test_a_damaged_file_gives_an_error_or_the_right_answer_but_never_a_wrong_one
             return content(views)
 
     draws = random.Random(5)
-    sizes = {name: (tmp_path / f"{name}.whole").stat().st_size for name in ("v", "v.wal")}
+    sizes = {name: (tmp_path / f"{name}.whole").stat().st_size for name in FILES}
     outcomes = {"views.corrupt": 0, "views.mismatch": 0, "views.unavailable": 0, "right": 0}
     for turn in range(60):
         for name in sizes:
             shutil.copy(tmp_path / f"{name}.whole", tmp_path / name)
-        name = "v.wal" if turn % 3 == 0 else "v"
+        name = FILES[turn % len(FILES)]
         place = draws.randrange(sizes[name])
         if turn % 4 == 0:
             os.truncate(tmp_path / name, place)

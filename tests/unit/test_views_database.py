@@ -1,15 +1,18 @@
 """Feeding the views and asking them: now, in the past, within limits and within scopes."""
 
 import datetime
+import os
+import shutil
 import threading
 import time
 from decimal import Decimal
+from typing import Any
 
 import duckdb
 import pytest
 
 from guildbook.chain.changes import BlockChanges, RowChange
-from guildbook.primitives.canonical import encode
+from guildbook.primitives.canonical import decode_value, encode
 from guildbook.primitives.errors import GuildbookError
 from guildbook.views import tables
 from guildbook.views.answer import Limits
@@ -26,6 +29,16 @@ def refused(code, call, *arguments, **named):
     assert caught.value.code == code, caught.value
     assert caught.value.hint
     return caught.value
+
+
+def merged(views):
+    """Wait until no table has a tail."""
+    for _ in range(500):
+        with views._instance.writer() as cursor:
+            if not any(base.tail_rows for base in tables.read_bases(cursor).values()):
+                return
+        time.sleep(0.01)
+    raise AssertionError("the bases were not merged")
 
 
 @pytest.fixture
@@ -172,17 +185,20 @@ def test_the_past_does_not_know_its_future(views):
 
 
 def test_the_past_is_the_same_after_bases_were_merged(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "TAIL_ROWS_MIN", 2)
-    monkeypatch.setattr(tables, "TAIL_ROWS_MAX", 2)
+    monkeypatch.setattr(tables, "TAIL_ROWS_MIN", 0)
+    monkeypatch.setattr(tables, "TAIL_ROWS_MAX", 0)
     book = Book()
     for height in range(12):
-        book.block({("points.lots", number): None if (height + number) % 5 == 0 else lot(number, units=height)
+        totals: dict[Any, Any] = {("points.totals", ("ann", None)): ["ann", None, height]}
+        book.block(totals | {("points.lots", number): None if (height + number) % 5 == 0 else lot(number, units=height)
                     for number in range(height % 3, 6)})
     with Views(tmp_path / "v", "test-net", SCHEMA) as views:
         for block in book.blocks:
             views.apply([block])
+            if block.height % 4 == 3:
+                merged(views)
             for height in range(block.height + 1):
-                expected = sorted(int(key) for _table, key in book.states[height])
+                expected = sorted(int(key) for table, key in book.states[height] if table == "points.lots")
                 past = views.query("SELECT id FROM points.lots ORDER BY 1", at=height)
                 named = views.query(f"SELECT id FROM points.lots_at({height}) ORDER BY 1")
                 assert past.rows == named.rows == [(number,) for number in expected]
@@ -306,6 +322,41 @@ def test_a_reader_keeps_its_height_while_the_feed_goes_on(views, book):
     assert views.query("SELECT units FROM points.lots WHERE id = 1").rows == [(999,)]
 
 
+def test_readers_see_one_height_while_bases_are_merged(tmp_path, monkeypatch):
+    """The sum of all units never changes; a reader that mixed an old base with a new tail would see another."""
+    monkeypatch.setattr(tables, "TAIL_ROWS_MIN", 1)
+    monkeypatch.setattr(tables, "TAIL_ROWS_MAX", 1)
+    book = Book()
+    book.block({("points.lots", number): lot(number, units=100) for number in range(20)})
+    for height in range(1, 61):
+        first, second = height % 20, (height * 7 + 3) % 20
+        moved = height % 5 if first != second else 0
+        rows: list[Any] = [decode_value(book.states[-1]["points.lots", repr(number).encode()])
+                           for number in (first, second)]
+        units = {row[0]: row[2] for row in rows}
+        book.block({("points.lots", first): lot(first, units=units[first] - moved),
+                    ("points.lots", second): lot(second, units=units[second] + moved)} if moved else {})
+    with Views(tmp_path / "v", "test-net", SCHEMA) as views:
+        views.apply(book.blocks[:1])
+        wrong = []
+
+        def read():
+            while views.height < 60:
+                result = views.query("SELECT count(*), sum(units), (SELECT max(height) FROM chain.blocks) "
+                                     "FROM points.lots")
+                if result.rows != [(20, 2000, result.height)]:
+                    wrong.append(result.rows)
+
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        for block in book.blocks[1:]:
+            views.apply([block])
+        for reader in readers:
+            reader.join()
+        assert wrong == []
+
+
 # Later versions
 
 
@@ -408,7 +459,7 @@ def test_nothing_is_left_in_front_of_the_ledger(views):
         refused("sql.failed", views.query, "SELECT 'x'::INT FROM points.lots", at=1)
     with views._instance.writer() as cursor:
         names = [name for name, in cursor.execute("SELECT database_name FROM duckdb_databases()").fetchall()]
-    assert sorted(name for name in names if name.startswith("_")) == ["_ledger"]
+    assert sorted(name for name in names if name.startswith("_")) == ["_current", "_ledger"]
 
 
 # Walls behind the checker
@@ -478,6 +529,52 @@ def test_a_database_of_something_else_is_refused(tmp_path):
     refused("views.mismatch", Views, tmp_path / "v", "test-net")
 
 
+def mix_up(folder, book):
+    """Bases of other views of the same network."""
+    with Views(folder / "w", "test-net", SCHEMA) as other:
+        other.apply([book.blocks[0]])
+        merged(other)
+    os.replace(folder / "w.bases", folder / "v.bases")
+
+
+def put_back(folder, book):
+    """Histories of before the bases."""
+    shutil.copy(folder / "v", folder / "old")
+    with Views(folder / "v", "test-net", SCHEMA) as views:
+        views.apply([book.block({("points.lots", 1): lot(1, units=1000)})])
+        merged(views)
+    os.replace(folder / "old", folder / "v")
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda folder, _book: (folder / "v.bases").unlink(),
+    lambda folder, _book: (folder / "v.bases").write_bytes(b"no database" * 1000),
+    lambda folder, _book: os.truncate(folder / "v.bases", 5_000),
+    mix_up,
+    put_back,
+], ids=["lost", "overwritten", "cut off", "of other views", "ahead of the histories"])
+def test_bases_that_are_of_no_use_are_made_again_from_the_histories(tmp_path, book, monkeypatch, spoil):
+    monkeypatch.setattr(tables, "TAIL_ROWS_MIN", 0)
+    monkeypatch.setattr(tables, "TAIL_ROWS_MAX", 0)
+    with Views(tmp_path / "v", "test-net", SCHEMA) as views:
+        views.apply(book.blocks)
+        merged(views)
+        before = views.query("FROM points.lots ORDER BY id").rows
+    spoil(tmp_path, book)
+    with Views(tmp_path / "v", "test-net") as views:
+        assert views.height == 3
+        assert views.query("FROM points.lots ORDER BY id").rows == before
+        merged(views)
+        assert views.query("FROM points.lots ORDER BY id").rows == before
+
+
+def test_bases_left_behind_by_deleted_views_are_no_hindrance(tmp_path, book):
+    Views(tmp_path / "v", "test-net", SCHEMA).close()
+    (tmp_path / "v").unlink()
+    with Views(tmp_path / "v", "test-net", SCHEMA) as views:
+        assert views.apply(book.blocks) == 3
+
+
 def test_one_process_has_the_views_at_a_time(tmp_path):
     with Views(tmp_path / "v", "test-net"):
         refused("store.locked", Views, tmp_path / "v", "test-net")
@@ -518,12 +615,13 @@ def test_the_file_reads_without_the_program(tmp_path, book):
         views.apply(book.blocks)
     with duckdb.connect() as other:
         other.execute(f"ATTACH '{tmp_path / 'v'}' AS _ledger (READ_ONLY)")
-        other.execute("USE _ledger")
+        other.execute(f"ATTACH '{tmp_path / 'v.bases'}' AS _current (READ_ONLY)")
+        other.execute("USE _current")
         assert other.execute("SELECT id FROM points.lots ORDER BY id").fetchall() == [(1,), (2,), (4,)]
 
 
 def test_a_database_object_that_a_statement_ended_is_opened_again(views, book, monkeypatch):
-    def fail(cursor):
+    def fail(_cursor):
         raise duckdb.FatalException("FATAL Error: as if a statement had met a fault of the database")
 
     before = views._instance.generation

@@ -1,9 +1,9 @@
 """The views' database: fed block by block, read in SQL.
 
-Theory. One DuckDB file holds everything, and one object owns it. The feed is one writer; each database transaction
-appends the changes of some whole blocks, and the height is written in the same transaction. So after any crash the
-file is the state after some block, and the feed goes on from there. A file that DuckDB finds damaged is not repaired:
-it is thrown away and built again from the change feed, with an equal result.
+Theory. One object owns the files. The feed is one writer; each database transaction appends the changes of some whole
+blocks, and the height is written in the same transaction. So after any crash the views are the state after some
+block, and the feed goes on from there. A file that DuckDB finds damaged is not repaired: the views are thrown away and
+built again from the change feed, with an equal result.
 
 A reader runs in a read-only transaction of its own connection, so that it sees one height however long it takes, and
 the writer does not wait for it. A question about the past gets a small database of views in front of the ledger's,
@@ -12,6 +12,7 @@ within a scope gets the same, with the rows and columns that the scope shows.
 """
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -33,8 +34,10 @@ from guildbook.views.answer import (
     rows_size_bytes,
 )
 from guildbook.views.feed import Batch, as_block
-from guildbook.views.instance import Instance, feeding, opening, unavailable
-from guildbook.views.schema import CatalogueLike, Relation, ViewSchema
+from guildbook.views.files import discard, discard_bases
+from guildbook.views.instance import Instance, feeding, opening, transaction, unavailable
+from guildbook.views.merging import Merging
+from guildbook.views.schema import CURRENT, LEDGER, CatalogueLike, Relation, ViewSchema
 from guildbook.views.scope import Scope
 from guildbook.views.settings import DEFAULT_SETTINGS, ViewsSettings
 from guildbook.views.sql import Statement, StatementChecker, not_allowed
@@ -43,6 +46,7 @@ BATCH_ROWS_MAX = 20_000
 """So many rows are appended in one transaction before the next begins, at the end of a block."""
 FETCH_ROWS = 1_000
 """Rows taken from the database at a time."""
+IDENTITY_SIZE_BYTES = 16
 
 
 class Reading:
@@ -72,23 +76,21 @@ class Views:
         self._generation = -1
         self._schema = ViewSchema()
         self._relations: dict[str, Relation] = {}
-        self._bases: dict[str, tables.Base] = {}
         self.first_height = settings.first_height
         """The first height that the views hold."""
         self.height = settings.first_height - 1
         """The last height that the views hold; one before the first: none yet."""
+        self._settings = settings
         self._checker = StatementChecker()
         try:
-            self._instance = Instance(self.path, settings)
             try:
-                with opening(self.path), self._instance.writer() as cursor:
-                    if tables.is_empty(cursor):
-                        with _transaction(cursor):
-                            tables.lay_out(cursor, network, settings.first_height)
-                    self._load(cursor)
-            except BaseException:
-                self._instance.close()
-                raise
+                self._open()
+            except GuildbookError as error:
+                if error.code != "views.corrupt":
+                    raise
+                # The bases follow from the histories: if they are what is damaged, new ones are made.
+                discard_bases(self.path)
+                self._open()
         except BaseException:
             self._checker.close()
             raise
@@ -111,14 +113,17 @@ class Views:
         Raises GuildbookError ``contract.bad_declaration`` when a known field changed.
         """
         wanted = catalogue if isinstance(catalogue, ViewSchema) else ViewSchema.of(catalogue)
-        with self._feeding, feeding(self.path), self._instance.writer() as cursor:
-            self._refresh(cursor)
-            schema = self._schema.extended_by(wanted)
-            if schema == self._schema:
-                return
-            with _transaction(cursor):
-                tables.grow(cursor, self._schema, schema)
-            self._load(cursor)
+        with self._feeding:
+            self._merging.pause()
+            with feeding(self.path), self._instance.writer() as cursor:
+                try:
+                    self._read(cursor)
+                    schema = self._schema.extended_by(wanted)
+                    if schema != self._schema:
+                        with transaction(cursor):
+                            tables.grow(cursor, self._schema, schema)
+                finally:
+                    self._load(cursor)
 
     def apply(self, blocks: Iterable[BlockChanges | bytes]) -> int:
         """Take the changes of ``blocks`` (objects or canonical bytes) and return the height then reached.
@@ -169,6 +174,7 @@ class Views:
                 self._closed = True
                 self._advanced.notify_all()
             self._instance.interrupt("views.unavailable")
+            self._merging.pause()
             self._instance.close()
             self._checker.close()
 
@@ -227,12 +233,34 @@ class Views:
 
         fronted = at is not None or scope is not None
         with self._instance.reader(limits.time_ms_max, front if fronted else None) as cursor:
-            state = tables.read_heights(cursor)
-            _check_heights(at, statement.heights, *state)
-            yield cursor, statement, state[1] if at is None else at
+            tables.look_at_bases(cursor)
+            first, last = tables.read_heights(cursor)
+            _check_heights(at, statement.heights, first, last)
+            yield cursor, statement, last if at is None else at
+
+    def _open(self) -> None:
+        if not self.path.exists():
+            discard(self.path)
+        self._instance = Instance(self.path, self._settings)
+        self._merging = Merging(self._instance, self.path)
+        try:
+            with opening(self.path), self._instance.writer() as cursor:
+                if tables.is_empty(cursor, LEDGER):
+                    with transaction(cursor):
+                        tables.lay_out(cursor, self.network, self._settings.first_height,
+                                       os.urandom(IDENTITY_SIZE_BYTES))
+                self._load(cursor)
+        except BaseException:
+            self._instance.close()
+            raise
 
     def _load(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Take over what the file holds: height, schema, bases. Raises ``views.mismatch`` or ``views.corrupt``."""
+        """Take over what the files hold, and let merging go on. Raises as ``_read``."""
+        self._read(cursor)
+        self._merging.start(self._schema, tables.read_bases(cursor))
+
+    def _read(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Take over what the files hold: height and schema. Raises ``views.mismatch`` or ``views.corrupt``."""
         state = tables.read_state(cursor)
         if state is None:
             raise GuildbookError("views.mismatch", f"{self.path} is a database, but holds no views",
@@ -243,11 +271,25 @@ class Views:
         if state.network != self.network:
             raise GuildbookError("views.mismatch", f"the views are of network {state.network!r}, not {self.network!r}",
                                  hint="name another file, or another network", path=str(self.path))
+        self._load_bases(cursor, state)
         self._schema = state.schema
         self._relations = state.schema.relations()
-        self._bases = tables.read_bases(cursor)
         self._generation = self._instance.generation
         self._reach(state.first_height, state.height)
+
+    def _load_bases(self, cursor: duckdb.DuckDBPyConnection, state: tables.State) -> None:
+        """Make the bases if there are none, let them follow the schema, and check that they belong to the histories."""
+        if tables.is_empty(cursor, CURRENT):
+            with transaction(cursor):
+                tables.lay_out_bases(cursor, state.identity)
+        found = tables.read_bases_of(cursor)
+        if found is None or found[0] != state.identity or state.schema.extended_by(found[1]) != state.schema:
+            raise _foreign_bases(self.path, "belong to other views")
+        if found[1] != state.schema:
+            with transaction(cursor):
+                tables.grow_bases(cursor, found[1], state.schema)
+        if any(base.height > state.height for base in tables.read_bases(cursor).values()):
+            raise _foreign_bases(self.path, f"are ahead of height {state.height}")
 
     def _refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Read again what the file holds, if the database object was replaced."""
@@ -278,39 +320,25 @@ class Views:
                 f"{batch.height}", hint="give the views more memory in the node's configuration") from error
 
     def _write(self, batch: Batch) -> None:
-        """Append a batch in one transaction, then merge one table's tail if that is due."""
         with feeding(self.path), self._instance.writer() as cursor:
             self._refresh(cursor)
             if batch.height <= self.height:
                 return
-            with _transaction(cursor):
-                bases = tables.append(cursor, batch, self._bases)
-            self._bases = bases
+            with transaction(cursor):
+                tables.append(cursor, batch)
             self._reach(self.first_height, batch.height)
-            due = max(self._schema.tables, key=lambda table: bases[table.name].overdue, default=None)
-            if due is not None and bases[due.name].overdue > 0:
-                with _transaction(cursor):
-                    merged = tables.merge(cursor, due, bases[due.name], self.height)
-                bases[due.name] = merged
+        self._merging.grew(batch.changes)
+
+
+def _foreign_bases(path: Path, why: str) -> GuildbookError:
+    return GuildbookError("views.corrupt", f"the bases beside the views at {path} {why}",
+                          hint="delete the views and let the node build them again from the blocks", path=str(path))
 
 
 def behind(wanted: int, held: int, timeout_ms: int) -> GuildbookError:
     """The error for a height that did not come in time."""
     return GuildbookError("views.behind", f"the views hold height {held}; {wanted} did not come within {timeout_ms} ms",
                           hint="try again shortly, or accept an earlier height", wanted=wanted, held=held)
-
-
-@contextlib.contextmanager
-def _transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """A transaction on the writer's connection, which is kept if the block ends well."""
-    cursor.execute("BEGIN TRANSACTION")
-    try:
-        yield
-        cursor.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(duckdb.Error):
-            cursor.execute("ROLLBACK")
-        raise
 
 
 def _check_heights(at: int | None, named: tuple[int, ...], first: int, last: int) -> None:

@@ -1,9 +1,14 @@
-"""The files of the views: one database, its write-ahead log, and what DuckDB works on when memory is short."""
+"""The files of the views: two databases with their write-ahead logs, and what DuckDB works on when memory is short."""
 
 import shutil
 from pathlib import Path
 
 from guildbook.primitives.errors import GuildbookError
+
+
+def bases_path(path: Path) -> Path:
+    """Where the bases of the views at ``path`` are; see ``schema`` for what they are."""
+    return path.with_name(f"{path.name}.bases")
 
 
 def discard(path: Path | str) -> None:
@@ -12,10 +17,20 @@ def discard(path: Path | str) -> None:
     Raises GuildbookError ``store.io`` when the operating system refuses.
     """
     place = Path(path)
+    discard_bases(place)
+    _delete(place)
+    shutil.rmtree(place.with_name(f"{place.name}.tmp"), ignore_errors=True)
+
+
+def discard_bases(path: Path) -> None:
+    """Delete the bases of the views at ``path``; they are made again from the histories. Raises as ``discard``."""
+    _delete(bases_path(path))
+
+
+def _delete(database: Path) -> None:
     try:
-        for part in (place, place.with_name(f"{place.name}.wal")):
+        for part in (database, database.with_name(f"{database.name}.wal")):
             part.unlink(missing_ok=True)
-        shutil.rmtree(place.with_name(f"{place.name}.tmp"), ignore_errors=True)
     except OSError as error:
-        raise GuildbookError("store.io", f"the views at {place} cannot be deleted: {error.strerror}",
-                             hint="check the permissions of the folder", path=str(place)) from error
+        raise GuildbookError("store.io", f"the views at {database} cannot be deleted: {error.strerror}",
+                             hint="check the permissions of the folder", path=str(database)) from error

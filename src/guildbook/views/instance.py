@@ -1,7 +1,7 @@
 """One DuckDB database object: how it is opened, shared between threads, interrupted, and opened again.
 
-Theory. The ledger's file is attached to an empty database in memory, then everything that reaches outside is shut
-off for good: files, network, extensions, settings. DuckDB holds one lock on the file, so one process owns it.
+Theory. The views' two files are attached to an empty database in memory, then everything that reaches outside is shut
+off for good: files, network, extensions, settings. DuckDB locks the files, so one process owns them.
 
 After an error that DuckDB calls internal or fatal, every later statement of the same object fails. The object is then
 replaced, once the last thread has left it; ``generation`` counts the replacements, so that whoever remembers something
@@ -16,7 +16,8 @@ from pathlib import Path
 import duckdb
 
 from guildbook.primitives.errors import GuildbookError
-from guildbook.views.schema import LEDGER, quoted
+from guildbook.views.files import bases_path
+from guildbook.views.schema import CURRENT, LEDGER, quoted
 from guildbook.views.settings import ViewsSettings
 
 MESSAGE_CHARS_MAX = 2_000
@@ -77,9 +78,11 @@ class Instance:
             with opening(self._path):
                 self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
                 self._connection.execute(f"ATTACH {_literal(str(self._path))} AS {LEDGER}")
+                self._connection.execute(f"ATTACH {_literal(str(bases_path(self._path)))} AS {CURRENT}")
                 self._connection.execute("SET GLOBAL enable_external_access = false")
                 self._connection.execute("SET GLOBAL lock_configuration = true")
             self._writer = self._connection.cursor()
+            self._merger = self._connection.cursor()
         except BaseException:
             self._connection.close()
             raise
@@ -114,16 +117,22 @@ class Instance:
         """Whether the object still works after an error that may have ended it."""
         try:
             with self._connection.cursor() as cursor:
-                cursor.execute(f"FROM {LEDGER}._meta.state").fetchall()
+                cursor.execute(f"FROM {LEDGER}._meta.state, {CURRENT}._meta.state").fetchall()
         except duckdb.Error:
             return False
         return True
 
     @contextlib.contextmanager
     def writer(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The one connection that writes; one thread at a time may use it."""
+        """The one connection that writes histories; one thread at a time may use it."""
         with self._using():
             yield self._writer
+
+    @contextlib.contextmanager
+    def merger(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The one connection that writes bases while the feed goes on; one thread at a time may use it."""
+        with self._using():
+            yield self._merger
 
     @contextlib.contextmanager
     def reader(self, time_ms_max: int,
@@ -136,7 +145,7 @@ class Instance:
         """
         with self._using():
             reader = Reader(self._connection.cursor())
-            catalog = LEDGER
+            catalog = CURRENT
             timer = threading.Timer(time_ms_max / 1000, reader.interrupt, ("sql.timeout",))
             timer.daemon = True
             with self._changing:
@@ -164,11 +173,15 @@ class Instance:
                         cursor.execute(f"DETACH DATABASE IF EXISTS {quoted(catalog)}")
 
     def interrupt(self, code: str) -> None:
-        """End every running statement with an error of ``code``."""
+        """End every reader's running statement with an error of ``code``."""
         with self._changing:
             readers = list(self._readers)
         for reader in readers:
             reader.interrupt(code)
+
+    def interrupt_merger(self) -> None:
+        """End a merge, if one is running; nothing of it is kept."""
+        self._merger.interrupt()
 
     def close(self) -> None:
         """Wait for the last thread, and release the file."""
@@ -202,6 +215,19 @@ def corrupt(path: Path, error: BaseException) -> GuildbookError:
 def _full(path: Path, error: BaseException) -> GuildbookError:
     return GuildbookError("store.full", f"there is no room for the views at {path}: {_text(error)}",
                           hint="free space on the volume; the views go on from their last height", path=str(path))
+
+
+@contextlib.contextmanager
+def transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """A transaction on a connection that writes, which is kept if the block ends well."""
+    cursor.execute("BEGIN TRANSACTION")
+    try:
+        yield
+        cursor.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):
+            cursor.execute("ROLLBACK")
+        raise
 
 
 @contextlib.contextmanager

@@ -9,9 +9,13 @@ Theory. A contract's table gives three readings, an event one:
 
 Only two things are stored: the history, which is appended to, and a *base*, the rows after some earlier block. The
 current rows are the base without what the history's tail (the changes after the base) touched, and the last version
-of each row in that tail. So feeding costs one append, whatever the size of the table, and now and then the tail is
-merged into the base. The rows at a height before the base come from the history alone. One text says all of it,
-because a table is read the same way now and in the past: ``reading``.
+of each row in that tail. So feeding costs one append, whatever the size of the table; now and then the tail is merged
+into the base. The rows at a height before the base come from the history alone. One text says all of it, because a
+table is read the same way now and in the past: ``reading``.
+
+Histories and bases are in two databases. Appending is cheap and must go on; merging rewrites tables all over, and the
+database that it works in lets nobody else write meanwhile. A reader looks at the bases first and at the histories
+second: so the histories that it sees are never behind the bases.
 
 A later version of a contract may add tables, events, and fields after the last field. Rows of before have NULL
 there. Anything else would make old bytes mean something new, and is refused.
@@ -26,7 +30,9 @@ import msgspec
 from guildbook.primitives.errors import GuildbookError
 
 LEDGER = "_ledger"
-"""The name under which the views' database is attached; no contract name starts with an underscore."""
+"""The database of histories, events and the chain; no contract name starts with an underscore."""
+CURRENT = "_current"
+"""The database of bases, in which every relation also stands under the name that readers use."""
 CHAIN = "chain"
 """The schema of blocks and transactions."""
 RESERVED_CONTRACT_NAMES = frozenset(
@@ -238,7 +244,7 @@ def located(name: str, catalog: str = LEDGER) -> str:
 
 def base_of(table: str) -> str:
     """The base of a table, as SQL."""
-    return f"{quoted(LEDGER)}._base.{quoted(table)}"
+    return f"{quoted(CURRENT)}._base.{quoted(table)}"
 
 
 def column_list(columns: tuple[tuple[str, str], ...], prefix: str = "") -> str:
@@ -344,7 +350,8 @@ def _to_read(row: str, base_height: int, height: str | None) -> str:
 
 def definitions(table: TableView, base_height: int) -> tuple[str, ...]:
     """Statements that define how ``table`` is read, now and at a height, with its base at ``base_height``."""
+    past = located(f"{table.name}_at", CURRENT)
     return (
-        f"CREATE OR REPLACE VIEW {located(table.name)} AS {reading(table, base_height, None)}",
-        f"CREATE OR REPLACE MACRO {located(table.name + '_at')}(_at) AS TABLE {reading(table, base_height, '_at')}",
+        f"CREATE OR REPLACE VIEW {located(table.name, CURRENT)} AS {reading(table, base_height, None)}",
+        f"CREATE OR REPLACE MACRO {past}(_at) AS TABLE {reading(table, base_height, '_at')}",
     )

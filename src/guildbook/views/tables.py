@@ -1,10 +1,13 @@
 """The stored tables: how they are laid out, grown, appended to and merged, each in the caller's transaction.
 
+The two databases are written in transactions of their own, since one transaction writes one database. Bases follow the
+histories: they know which histories they belong to, and are never ahead of them.
+
 Statements are made from declared names, which are lower-case identifiers and quoted besides; values are parameters.
 """
 # ruff: noqa: S608
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import duckdb
 import msgspec
@@ -12,6 +15,7 @@ import msgspec
 from guildbook.views.feed import Batch
 from guildbook.views.schema import (
     CHAIN_RELATIONS,
+    CURRENT,
     EVENT_COLUMNS,
     HISTORY_COLUMNS,
     LEDGER,
@@ -37,8 +41,9 @@ TAIL_ROWS_MIN = 8_192
 TAIL_ROWS_MAX = 65_536
 """A table's tail is merged into its base when it has an eighth of the base's rows, within these bounds."""
 
-_STATE = (("format", "BIGINT"), ("network", "VARCHAR"), ("first_height", "BIGINT"), ("height", "BIGINT"),
-          ("schema", "BLOB"))
+_STATE = (("format", "BIGINT"), ("identity", "BLOB"), ("network", "VARCHAR"), ("first_height", "BIGINT"),
+          ("height", "BIGINT"), ("schema", "BLOB"))
+_BASES_OF = (("identity", "BLOB"), ("schema", "BLOB"))
 _BASES = (("name", "VARCHAR"), ("height", "BIGINT"))
 
 
@@ -56,38 +61,56 @@ class Base(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a file says about itself."""
+    """What the database of histories says about itself."""
 
     format: int
+    identity: bytes
     network: str
     first_height: int
     height: int
     schema: ViewSchema
 
 
-def lay_out(cursor: duckdb.DuckDBPyConnection, network: str, first_height: int) -> None:
-    """Make the tables that every ledger has, in an empty file."""
-    for schema in ("_meta", "_base", "chain"):
+def lay_out(cursor: duckdb.DuckDBPyConnection, network: str, first_height: int, identity: bytes) -> None:
+    """Make the tables that every ledger has, in an empty database of histories; ``identity`` is like no other's."""
+    for schema in ("_meta", "chain"):
         cursor.execute(f"CREATE SCHEMA {LEDGER}.{schema}")
     _create(cursor, f"{LEDGER}._meta.state", _STATE)
-    _create(cursor, f"{LEDGER}._meta.bases", _BASES)
     for relation in CHAIN_RELATIONS:
         _create(cursor, located(relation.name), relation.columns)
-    cursor.execute(f"INSERT INTO {LEDGER}._meta.state VALUES ($1, $2, $3, $4, $5)",
-                   [FORMAT, network, first_height, first_height - 1, msgspec.msgpack.encode(ViewSchema())])
+    cursor.execute(f"INSERT INTO {LEDGER}._meta.state VALUES ($1, $2, $3, $4, $5, $6)",
+                   [FORMAT, identity, network, first_height, first_height - 1, _packed(ViewSchema())])
     _list_relations(cursor, ViewSchema())
 
 
+def lay_out_bases(cursor: duckdb.DuckDBPyConnection, identity: bytes) -> None:
+    """Make an empty database of bases, for the histories with ``identity``."""
+    for schema in ("_meta", "_base"):
+        cursor.execute(f"CREATE SCHEMA {CURRENT}.{schema}")
+    _create(cursor, f"{CURRENT}._meta.state", _BASES_OF)
+    _create(cursor, f"{CURRENT}._meta.bases", _BASES)
+    cursor.execute(f"INSERT INTO {CURRENT}._meta.state VALUES ($1, $2)", [identity, _packed(ViewSchema())])
+    _define_fixed(cursor, ViewSchema())
+
+
 def read_state(cursor: duckdb.DuckDBPyConnection) -> State | None:
-    """What the file says about itself; None when it holds no views."""
-    if not cursor.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = $1 AND schema_name = '_meta' "
-                          "AND table_name = 'state'", [LEDGER]).fetchall():
+    """What the database of histories says about itself; None when it is no such database."""
+    if not _has(cursor, LEDGER, "state"):
         return None
-    rows = cursor.execute(f"SELECT format, network, first_height, height, schema FROM {LEDGER}._meta.state").fetchall()
+    rows = cursor.execute("SELECT format, identity, network, first_height, height, schema "
+                          f"FROM {LEDGER}._meta.state").fetchall()
     if len(rows) != 1:
         return None
-    form, network, first_height, height, schema = rows[0]
-    return State(form, network, first_height, height, msgspec.msgpack.decode(schema, type=ViewSchema))
+    form, identity, network, first_height, height, schema = rows[0]
+    return State(form, identity, network, first_height, height, msgspec.msgpack.decode(schema, type=ViewSchema))
+
+
+def read_bases_of(cursor: duckdb.DuckDBPyConnection) -> tuple[bytes, ViewSchema] | None:
+    """Which histories the bases belong to, and which schema they have; None when the database is not of bases."""
+    if not _has(cursor, CURRENT, "bases"):
+        return None
+    rows = cursor.execute(f"SELECT identity, schema FROM {CURRENT}._meta.state").fetchall()
+    return (rows[0][0], msgspec.msgpack.decode(rows[0][1], type=ViewSchema)) if len(rows) == 1 else None
 
 
 def read_heights(cursor: duckdb.DuckDBPyConnection) -> tuple[int, int]:
@@ -96,76 +119,92 @@ def read_heights(cursor: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     return first, last
 
 
-def is_empty(cursor: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the file holds nothing at all."""
+def look_at_bases(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Have the transaction see the bases as they are at this moment; see ``schema`` for why they come first."""
+    cursor.execute(f"SELECT count(*) FROM {CURRENT}._meta.bases").fetchall()
+
+
+def is_empty(cursor: duckdb.DuckDBPyConnection, catalog: str) -> bool:
+    """Whether a database holds nothing at all."""
     return not cursor.execute("SELECT 1 FROM duckdb_schemas() WHERE database_name = $1 AND schema_name <> 'main' "
-                              "UNION ALL SELECT 1 FROM duckdb_tables() WHERE database_name = $1", [LEDGER]).fetchall()
+                              "UNION ALL SELECT 1 FROM duckdb_tables() WHERE database_name = $1", [catalog]).fetchall()
 
 
 def read_bases(cursor: duckdb.DuckDBPyConnection) -> dict[str, Base]:
     """Where each table's base stands."""
     bases = {}
-    for name, height in cursor.execute(f"SELECT name, height FROM {LEDGER}._meta.bases").fetchall():
+    for name, height in cursor.execute(f"SELECT name, height FROM {CURRENT}._meta.bases").fetchall():
         [(base_rows,)] = cursor.execute(f"SELECT count(*) FROM {base_of(name)}").fetchall()
-        [(tail_rows,)] = cursor.execute(f"SELECT count(*) FROM {located(history_of(name))} WHERE _height > $1",
-                                        [height]).fetchall()
-        bases[name] = Base(height, base_rows, tail_rows)
+        bases[name] = Base(height, base_rows, _tail_rows(cursor, name, height))
     return bases
 
 
 def grow(cursor: duckdb.DuckDBPyConnection, known: ViewSchema, wanted: ViewSchema) -> None:
-    """Make what ``wanted`` has more than ``known``: relations, and columns of relations."""
+    """Make the histories and events that ``wanted`` has more than ``known``, and their columns."""
     tables = {table.name: table.fields for table in known.tables}
     events = {event.name: event.fields for event in known.events}
-    bases = read_bases(cursor)
-    for contract in sorted({name.split(".", 1)[0] for name in wanted.relations()}):
-        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {LEDGER}.{quoted(contract)}")
+    _make_schemas(cursor, LEDGER, wanted)
     for table in wanted.tables:
-        stored = (located(history_of(table.name)), base_of(table.name))
+        relation = located(history_of(table.name))
         if table.name in tables:
-            _widen(cursor, stored, tables[table.name], table.fields)
+            _widen(cursor, relation, tables[table.name], table.fields)
         else:
-            _create(cursor, stored[0], HISTORY_COLUMNS + table.columns)
-            _create(cursor, stored[1], table.columns)
-            bases[table.name] = Base(-1, 0, 0)
-            cursor.execute(f"INSERT INTO {LEDGER}._meta.bases VALUES ($1, -1)", [table.name])
-        _define(cursor, table, bases[table.name].height)
+            _create(cursor, relation, HISTORY_COLUMNS + table.columns)
     for event in wanted.events:
         relation = located(events_of(event.name))
         if event.name in events:
-            _widen(cursor, (relation,), events[event.name], event.fields)
+            _widen(cursor, relation, events[event.name], event.fields)
         else:
             _create(cursor, relation, EVENT_COLUMNS + tuple(field.column for field in event.fields))
-    cursor.execute(f"UPDATE {LEDGER}._meta.state SET schema = $1", [msgspec.msgpack.encode(wanted)])
+    cursor.execute(f"UPDATE {LEDGER}._meta.state SET schema = $1", [_packed(wanted)])
     _list_relations(cursor, wanted)
 
 
-def append(cursor: duckdb.DuckDBPyConnection, batch: Batch, bases: dict[str, Base]) -> dict[str, Base]:
-    """Append a batch and move the height; returns where the bases stand then."""
-    after = dict(bases)
+def grow_bases(cursor: duckdb.DuckDBPyConnection, known: ViewSchema, wanted: ViewSchema) -> None:
+    """Make the bases that ``wanted`` has more than ``known``, and define every reading."""
+    tables = {table.name: table.fields for table in known.tables}
+    heights = dict(cursor.execute(f"SELECT name, height FROM {CURRENT}._meta.bases").fetchall())
+    _make_schemas(cursor, CURRENT, wanted)
+    for table in wanted.tables:
+        if table.name in tables:
+            _widen(cursor, base_of(table.name), tables[table.name], table.fields)
+        else:
+            _create(cursor, base_of(table.name), table.columns)
+            cursor.execute(f"INSERT INTO {CURRENT}._meta.bases VALUES ($1, -1)", [table.name])
+        for statement in definitions(table, heights.get(table.name, -1)):
+            cursor.execute(statement)
+    _define_fixed(cursor, wanted)
+    cursor.execute(f"UPDATE {CURRENT}._meta.state SET schema = $1", [_packed(wanted)])
+
+
+def append(cursor: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+    """Append a batch to histories, events and chain, and move the height."""
     for name, rows in batch.appends():
         cursor.from_arrow(rows).insert_into(located(name))
-    for name, count in batch.changes.items():
-        base = bases[name]
-        after[name] = Base(base.height, base.base_rows, base.tail_rows + count)
     cursor.execute(f"UPDATE {LEDGER}._meta.state SET height = $1", [batch.height])
-    return after
 
 
-def merge(cursor: duckdb.DuckDBPyConnection, table: TableView, base: Base, height: int) -> Base:
-    """Move the base of ``table`` to ``height``, the last one; returns where it stands then."""
+def merge(cursor: duckdb.DuckDBPyConnection, table: TableView, base_height: int) -> tuple[Base, int]:
+    """Move the base of ``table`` to the last height that the transaction sees.
+
+    Returns where it stands then, with no tail, and how many changes were merged.
+    """
     columns, keys, history = column_list(table.columns), key_list(table), located(history_of(table.name))
+    look_at_bases(cursor)
+    _first, height = read_heights(cursor)
+    merged = _tail_rows(cursor, table.name, base_height)
     cursor.execute(
         f"CREATE OR REPLACE TEMP TABLE _tail AS SELECT _op, {columns} FROM {history} AS b SEMI JOIN "
-        f"(SELECT {keys}, max(_height) AS _last FROM {history} WHERE _height > {base.height} GROUP BY {keys}) AS v "
-        f"ON b._height = v._last AND {same_key(table, 'b', 'v')} WHERE b._height > {base.height}")
+        f"(SELECT {keys}, max(_height) AS _last FROM {history} WHERE _height > {base_height} GROUP BY {keys}) AS v "
+        f"ON b._height = v._last AND {same_key(table, 'b', 'v')} WHERE b._height > {base_height}")
     cursor.execute(f"DELETE FROM {base_of(table.name)} AS b USING _tail AS t WHERE {same_key(table, 'b', 't')}")
     cursor.execute(f"INSERT INTO {base_of(table.name)} SELECT {columns} FROM _tail WHERE _op <> 'delete'")
     cursor.execute("DROP TABLE _tail")
     [(count,)] = cursor.execute(f"SELECT count(*) FROM {base_of(table.name)}").fetchall()
-    cursor.execute(f"UPDATE {LEDGER}._meta.bases SET height = $1 WHERE name = $2", [height, table.name])
-    _define(cursor, table, height)
-    return Base(height, count, 0)
+    cursor.execute(f"UPDATE {CURRENT}._meta.bases SET height = $1 WHERE name = $2", [height, table.name])
+    for statement in definitions(table, height):
+        cursor.execute(statement)
+    return Base(height, count, 0), merged
 
 
 def front(catalog: str, relation: Relation, at: int | None, scope: Scope | None) -> Iterator[str]:
@@ -178,8 +217,8 @@ def front(catalog: str, relation: Relation, at: int | None, scope: Scope | None)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     # OFFSET 0 keeps the reader's own conditions from being tried on rows that the scope hides.
     rest = f"{where} OFFSET 0" if condition else where
-    past = f"{located(f'{name}_at')}"
-    source = f"{past}({at})" if at is not None and relation.kind == "current" else located(name)
+    past = located(f"{name}_at", CURRENT)
+    source = f"{past}({at})" if at is not None and relation.kind == "current" else located(name, CURRENT)
     yield f"CREATE SCHEMA IF NOT EXISTS {catalog}.{quoted(name.split('.', 1)[0])}"
     yield f"CREATE VIEW {located(name, catalog)} AS SELECT {columns} FROM {source}{rest}"
     if relation.kind == "current":
@@ -187,9 +226,33 @@ def front(catalog: str, relation: Relation, at: int | None, scope: Scope | None)
                f"SELECT {columns} FROM {past}(_at){rest}")
 
 
-def _define(cursor: duckdb.DuckDBPyConnection, table: TableView, base_height: int) -> None:
-    for statement in definitions(table, base_height):
-        cursor.execute(statement)
+def _packed(schema: ViewSchema) -> bytes:
+    return msgspec.msgpack.encode(schema)
+
+
+def _has(cursor: duckdb.DuckDBPyConnection, catalog: str, table: str) -> bool:
+    return bool(cursor.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = $1 AND schema_name = '_meta' "
+                               "AND table_name = $2", [catalog, table]).fetchall())
+
+
+def _tail_rows(cursor: duckdb.DuckDBPyConnection, table: str, base_height: int) -> int:
+    [(count,)] = cursor.execute(f"SELECT count(*) FROM {located(history_of(table))} WHERE _height > {base_height}"
+                                ).fetchall()
+    return int(count)
+
+
+def _make_schemas(cursor: duckdb.DuckDBPyConnection, catalog: str, wanted: ViewSchema) -> None:
+    for contract in sorted({name.split(".", 1)[0] for name in wanted.relations()}):
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {catalog}.{quoted(contract)}")
+
+
+def _define_fixed(cursor: duckdb.DuckDBPyConnection, schema: ViewSchema) -> None:
+    """Let histories, events and chain be read beside the current rows."""
+    _make_schemas(cursor, CURRENT, schema)
+    for relation in schema.relations().values():
+        if relation.kind != "current":
+            cursor.execute(f"CREATE OR REPLACE VIEW {located(relation.name, CURRENT)} AS "
+                           f"SELECT {column_list(relation.columns)} FROM {located(relation.name)}")
 
 
 def _list_relations(cursor: duckdb.DuckDBPyConnection, schema: ViewSchema) -> None:
@@ -208,10 +271,9 @@ def _create(cursor: duckdb.DuckDBPyConnection, relation: str, columns: tuple[tup
     cursor.execute(f"CREATE TABLE {relation} ({', '.join(f'{quoted(name)} {kind}' for name, kind in columns)})")
 
 
-def _widen(cursor: duckdb.DuckDBPyConnection, relations: Iterable[str], known: tuple[Field, ...],
+def _widen(cursor: duckdb.DuckDBPyConnection, relation: str, known: tuple[Field, ...],
            wanted: tuple[Field, ...]) -> None:
     """Add the columns of the fields of ``wanted`` after the last of ``known``."""
     for field in wanted[len(known):]:
         name, kind = field.column
-        for relation in relations:
-            cursor.execute(f"ALTER TABLE {relation} ADD COLUMN {quoted(name)} {kind}")
+        cursor.execute(f"ALTER TABLE {relation} ADD COLUMN {quoted(name)} {kind}")
