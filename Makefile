@@ -40,7 +40,7 @@ bench: setup  ## Measure this machine; the figures and their conditions go to bu
 	@$(PY) benchmarks/bench_views.py --output build/bench.json
 
 docs: setup  ## Write the generated reference pages (docs/reference)
-	@$(GUILDBOOK) reference --output docs/reference
+	@$(PY) scripts/build_reference.py
 
 new-app: setup  ## A new application that passes its tests: make new-app NAME=loans
 	@test -n "$(NAME)" || { echo "give the application a name: make new-app NAME=loans" >&2; exit 2; }

@@ -54,12 +54,14 @@ def ledger_options(function: Function) -> Function:
         click.option(
             "--node",
             type=click.Path(path_type=Path, exists=True, file_okay=False),
+            metavar="FOLDER",
             envvar="GUILDBOOK_NODE",
             show_envvar=True,
             help="The folder of a node on this machine, running or stopped [default: this folder].",
         ),
         click.option(
             "--url",
+            metavar="URL",
             envvar="GUILDBOOK_URL",
             show_envvar=True,
             help="The address of a running node, such as http://127.0.0.1:8440.",

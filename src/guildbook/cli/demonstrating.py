@@ -27,6 +27,8 @@ from guildbook.primitives.errors import GuildbookError
 SUMMARY_FILE = "summary.json"
 OWN_ARGUMENTS = ("out_dir", "progress")
 FOLDERS_MAX = 1_000
+PIPED_WIDTH = 160
+"""Characters in a line where no terminal says how many fit."""
 
 
 class Demonstrations(click.Group):
@@ -115,7 +117,8 @@ def _runner(name: str, module: types.ModuleType) -> Callable[..., None]:
             content = json.loads(written.read_text("utf-8")) if written.exists() else None
             terminal.answer({"application": name, "out": str(target), "summary": content}, "")
         else:
-            module.print_summary(summary, Console(file=sys.stdout, highlight=False))
+            width = None if sys.stdout.isatty() else PIPED_WIDTH
+            module.print_summary(summary, Console(file=sys.stdout, highlight=False, width=width))
 
     return run
 

@@ -41,7 +41,9 @@ ORGANISATION = "Operator"
 @click.option(
     "--jurisdiction", metavar="CODE", default="XX", show_default=True, help="Where it is, such as NL."
 )
-@click.option("--port", type=click.IntRange(0, 65_535), help="The port that the node will listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), metavar="PORT", help="The port that the node will listen on."
+)
 @click.pass_obj
 def init(
     terminal: Terminal,

@@ -26,8 +26,14 @@ if TYPE_CHECKING:
     ],
 )
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--port", type=click.IntRange(0, 65_535), help="Listen on this port; 0 takes a free one.")
-@click.option("--host", help="Listen on this address. Put a proxy with TLS in front of any but a local one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Listen on this port; 0 takes a free one."
+)
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="Listen on this address. Put a proxy with TLS in front of any but a local one.",
+)
 @click.pass_obj
 def run(terminal: Terminal, folder: Path, port: int | None, host: str | None) -> int:
     """Run the node in FOLDER until Ctrl-C or SIGTERM; prints its address when it is ready.
