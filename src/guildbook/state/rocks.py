@@ -42,7 +42,7 @@ from guildbook.primitives.hashing import tagged
 from guildbook.state.kv import LatestReader, Pairs, Reader
 
 BLOCK_CACHE_SIZE_BYTES = 64 << 20
-WRITE_BUFFER_SIZE_BYTES = 32 << 20
+WRITE_BUFFER_SIZE_BYTES = 24 << 20
 OPEN_FILES_MAX = 256
 BLOB_SIZE_BYTES_MIN = 4096
 BLOOM_BITS_PER_KEY = 10
