@@ -68,6 +68,12 @@ def test_every_option_is_described(path, command):
             assert parameter.help, parameter.name
 
 
+def test_json_may_be_asked_for_in_front(run, tmp_path):
+    assert run("--json", "check", tmp_path).error["code"] == "store.missing"
+    assert run.done("--json", "keys", "list", tmp_path).document["keys"] == []
+    assert run.done("keys", "--json", "list", tmp_path).document["keys"] == []
+
+
 def test_the_version_is_told(run):
     assert run.done("--version").out.startswith("guildbook ")
 

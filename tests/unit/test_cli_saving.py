@@ -65,6 +65,12 @@ def test_a_stopped_node_is_backed_up_and_comes_back(run, node, tmp_path):
     )
 
 
+def test_a_backup_can_be_checked_and_is_as_good_as_before(run, saved, tmp_path):
+    run.done("check", saved)
+    run.done("restore", saved, tmp_path / "again")
+    assert run.done("status", "--node", tmp_path / "again", "--json").document["running"] is False
+
+
 def test_the_manifest_says_what_is_in_a_backup(run, node, saved):
     manifest = read_manifest(saved)
     document = run.done("status", "--node", node, "--json").document

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 import msgspec
@@ -16,6 +16,10 @@ import msgspec
 from guildbook.client.base import LedgerClient
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.keys import SigningKey
+
+if TYPE_CHECKING:
+    from guildbook.runtime.registry import Registry
+    from guildbook.state.rocks import RocksStore
 
 TIMEOUT_S = 30
 TIMEOUT_S_MAX = 3_600
@@ -30,6 +34,11 @@ class Place(NamedTuple):
     url: str | None
     node: Path | None
     timeout_s: int
+
+    @property
+    def folder(self) -> Path:
+        """The node's folder, where no address is given."""
+        return self.node if self.node is not None else Path()
 
 
 def ledger_options(function: Function) -> Function:
@@ -83,6 +92,40 @@ def node_folder(path: Path) -> Path:
     return path
 
 
+def address_of(place: Place) -> str | None:
+    """The address of the running node at ``place``, None for the folder of a stopped one."""
+    from guildbook.node import running_node
+
+    if place.url is not None:
+        return place.url
+    running = running_node(node_folder(place.folder))
+    return None if running is None else running.url
+
+
+def installed() -> "Registry":
+    """The contracts that come with this software; a ledger brings the others itself."""
+    from guildbook.foundation import FOUNDATION
+    from guildbook.runtime.registry import Registry
+
+    registry = Registry()
+    for contract in FOUNDATION:
+        registry.install(contract)
+    return registry
+
+
+@contextmanager
+def store_at_rest(folder: Path) -> Iterator["RocksStore"]:
+    """The store in a stopped node's folder (or in ``folder`` itself), read-only and locked against others."""
+    from guildbook.state.rocks import RocksStore
+
+    place = folder if (folder / "CURRENT").exists() else node_folder(folder) / "store"
+    store = RocksStore(place, must_exist=True, read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 @contextmanager
 def ledger_at(place: Place, key: SigningKey | None = None, *, views: bool = False) -> Iterator[LedgerClient]:
     """A client of the ledger at ``place`` that signs with ``key``, for the time of the block.
@@ -90,21 +133,17 @@ def ledger_at(place: Place, key: SigningKey | None = None, *, views: bool = Fals
     A stopped node is opened with its ``views`` only where SQL is asked: they are a process of their own.
     """
     from guildbook.client import Client
-    from guildbook.node import NodeFolder, open_node, read_config, running_node
+    from guildbook.node import NodeFolder, open_node, read_config
 
-    url = place.url
+    url = address_of(place)
     if url is None:
-        folder = node_folder(place.node if place.node is not None else Path())
-        running = running_node(folder)
-        if running is None:
-            config = read_config(NodeFolder(folder).config, os.environ)
-            enabled = msgspec.structs.replace(config.views, enabled=views and config.views.enabled)
-            with open_node(folder, msgspec.structs.replace(config, views=enabled)) as node:
-                if key is not None:
-                    node.engine.start()
-                yield node.client(key, timeout_s=place.timeout_s)
-            return
-        url = running.url
+        config = read_config(NodeFolder(place.folder).config, os.environ)
+        enabled = msgspec.structs.replace(config.views, enabled=views and config.views.enabled)
+        with open_node(place.folder, msgspec.structs.replace(config, views=enabled)) as node:
+            if key is not None:
+                node.engine.start()
+            yield node.client(key, timeout_s=place.timeout_s)
+        return
     client = Client(url, key, timeout_s=place.timeout_s)
     try:
         yield client

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guildbook.cli.access import GENESIS_FILE, node_folder
+from guildbook.cli.access import GENESIS_FILE, installed, store_at_rest
 from guildbook.cli.command import Command
 from guildbook.cli.terminal import Progress, Terminal
 from guildbook.primitives.errors import EXIT_NODE, GuildbookError
@@ -60,7 +60,7 @@ def check(terminal: Terminal, folder: Path, quick: bool) -> int:
     steps: list[dict[str, Any]] = []
     height = None
     try:
-        with _opened(folder) as store:
+        with store_at_rest(folder) as store:
             steps.append(_step("open", []))
             for name, findings in _checks(terminal, folder, store, quick):
                 steps.append(_step(name, findings))
@@ -121,7 +121,7 @@ def replay(terminal: Terminal, folder: Path, until: int | None, output: Path | N
         raise GuildbookError(
             "store.not_empty", f"{output} exists already", hint="name a new folder", path=str(output)
         )
-    with _opened(folder) as store, _scratch(output) as place:
+    with store_at_rest(folder) as store, _scratch(output) as place:
         view, registry = _view(store)
         last = view.head.height if until is None else min(until, view.head.height)
         scratch = RocksStore(place, durable=output is not None)
@@ -253,30 +253,13 @@ def _shown(finding: "Finding") -> dict[str, str]:
 # places --------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _opened(folder: Path) -> Iterator["RocksStore"]:
-    """The store in a node's folder (or the folder of a store itself), read-only and locked against others."""
-    from guildbook.state.rocks import RocksStore
-
-    place = folder if (folder / "CURRENT").exists() else node_folder(folder) / "store"
-    store = RocksStore(place, must_exist=True, read_only=True)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 def _view(store: "RocksStore") -> tuple["View", "Registry"]:
     """What the store holds, and the contracts that are installed here; the others come from the ledger."""
     from guildbook.chain.genesis import read_genesis
     from guildbook.chain.head import GENESIS_KEY
     from guildbook.chain.ledger import View
-    from guildbook.foundation import FOUNDATION
-    from guildbook.runtime.registry import Registry
 
-    registry = Registry()
-    for contract in FOUNDATION:
-        registry.install(contract)
+    registry = installed()
     genesis = read_genesis(store.get(GENESIS_KEY) or b"")
     return View(genesis.network, store, registry), registry
 

@@ -72,6 +72,7 @@ class Group(click.Group):
 
     def __init__(self, *arguments: Any, modules: dict[str, str] | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.params.extend(shared_options())
         self._modules = dict(modules or {})
 
     def list_commands(self, context: click.Context) -> list[str]:

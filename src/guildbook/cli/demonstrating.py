@@ -20,7 +20,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from guildbook.cli.command import Command
+from guildbook.cli.command import Command, Group
 from guildbook.cli.terminal import Terminal
 from guildbook.primitives.errors import GuildbookError
 
@@ -31,7 +31,7 @@ PIPED_WIDTH = 160
 """Characters in a line where no terminal says how many fit."""
 
 
-class Demonstrations(click.Group):
+class Demonstrations(Group):
     """A command for each installed application that has a demonstration."""
 
     def list_commands(self, _context: click.Context) -> list[str]:

@@ -1,5 +1,6 @@
 """Running a node, and asking how it is."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from guildbook.cli.access import Place, ledger_at, ledger_options, node_folder
+from guildbook.cli.access import Place, address_of, installed, ledger_options, node_folder, store_at_rest
 from guildbook.cli.command import Command
 from guildbook.cli.terminal import Terminal
 from guildbook.primitives.errors import GuildbookError
@@ -96,11 +97,24 @@ def run(terminal: Terminal, folder: Path, port: int | None, host: str | None) ->
 @click.pass_obj
 def status(terminal: Terminal, place: Place) -> None:
     """Show where a ledger stands: height, hashes, contracts; of a running node or a stopped node's folder."""
-    with ledger_at(place) as client:
-        found = client.status()
-        where = getattr(client, "url", None)
+    found, where = _status_of(place)
     document: dict[str, Any] = {"running": where is not None, "url": where, **msgspec.to_builtins(found)}
     terminal.answer(document, _status_lines(found, where))
+
+
+def _status_of(place: Place) -> "tuple[StatusDocument, str | None]":
+    """The status and the running node's address; a stopped node's store is only read, and needs no key."""
+    import guildbook
+    from guildbook.chain.ledger import Ledger
+    from guildbook.client import Client
+    from guildbook.client.reader import LedgerReader
+
+    url = address_of(place)
+    if url is not None:
+        with contextlib.closing(Client(url, timeout_s=place.timeout_s)) as client:
+            return client.status(), url
+    with store_at_rest(place.folder) as store:
+        return LedgerReader(Ledger(store, installed()), guildbook.__version__).status(), None
 
 
 def _status_lines(found: "StatusDocument", url: str | None) -> list[str]:

@@ -54,6 +54,8 @@ ANSWER_SIZE_BYTES_MAX = 65_536
 ANSWER_TIMEOUT_S = 60.0
 LEFT_OUT = frozenset({"LOCK", "LOG", "LOG.old"})
 """Files of a store that belong to the process which has it open."""
+LEFT_BEHIND = frozenset(f"store/{name}" for name in LEFT_OUT)
+"""What a check of a backup leaves in it."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FILE_NAME = re.compile(r"((store|keys)/)?[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
 
@@ -269,7 +271,7 @@ def _refuse_surplus(source: Path, manifest: Manifest) -> None:
     known = {one.path for one in manifest.files} | {MANIFEST_FILE}
     for one in sorted(source.rglob("*")):
         name = one.relative_to(source).as_posix()
-        if not one.is_dir() and name not in known:
+        if not one.is_dir() and name not in known and name not in LEFT_BEHIND:
             raise _damaged(source, f"{name} is not in its manifest")
 
 
