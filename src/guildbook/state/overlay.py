@@ -19,7 +19,7 @@ from guildbook.state.record import KEY_SIZE_BYTES_MAX
 from guildbook.state.schema import IndexSchema, TableSchema
 
 SCAN_PAGE_ROWS = 64
-CACHED_ROWS_MAX = 240_000
+CACHED_ROWS_MAX = 200_000
 _MISSING: Any = object()
 
 
