@@ -1,5 +1,6 @@
 """A node's folder: made whole or not at all, and opened only when everything in it belongs together."""
 
+import os
 import shutil
 import stat
 
@@ -10,6 +11,7 @@ from guildbook.client.keyfile import new_key, read_key
 from guildbook.node import Founding, NodeFolder, found_node, make_node, open_node, running_node
 from guildbook.node.applications import discover, load_applications
 from guildbook.node.config import BadConfiguration
+from guildbook.node.folder import announce
 from guildbook.node.node import require_assertions
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.keys import key_text
@@ -163,8 +165,13 @@ def test_a_node_that_ended_without_saying_so_does_not_count_as_running(tmp_path)
     assert running_node(folder) is None
     (folder / "node.json").write_text('{"pid": 4194305, "url": "http://x"}')
     assert running_node(folder) is None
-    (folder / "node.json").write_text("{")
-    assert running_node(folder) is None
+    (folder / "node.json").write_text(f'{{"pid": {os.getpid()}, "url": "http://x", "began": 1}}')
+    assert running_node(folder) is None, "another process has that id by now"
+    announce(NodeFolder(folder), "http://x")
+    assert running_node(folder).url == "http://x"
+    for text in ("{", '{"pid": 1e99, "url": ""}', '{"pid": 99999999999999999999, "url": ""}'):
+        (folder / "node.json").write_text(text)
+        assert running_node(folder) is None
 
 
 def test_applications_are_found_by_name_or_given_outright():

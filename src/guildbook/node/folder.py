@@ -86,10 +86,22 @@ class NodeFolder(NamedTuple):
 
 
 class RunningNode(msgspec.Struct, frozen=True):
-    """What ``node.json`` holds: process id and address of the running node."""
+    """What ``node.json`` holds: process id and address of the running node, and when that process began.
+
+    ``began`` is the system's own count, which tells a process from a later one with the same id; 0 where there is none.
+    """
 
     pid: int
     url: str
+    began: int = 0
+
+
+def announce(folder: NodeFolder, url: str) -> None:
+    """Say in ``folder`` that this process runs the node, at ``url``."""
+    text = msgspec.json.encode(RunningNode(os.getpid(), url, _beginning_of(os.getpid())))
+    draft = folder.running.with_suffix(".new")
+    draft.write_bytes(text)
+    os.replace(draft, folder.running)
 
 
 def running_node(path: Path) -> RunningNode | None:
@@ -97,9 +109,18 @@ def running_node(path: Path) -> RunningNode | None:
     try:
         found = msgspec.json.decode(NodeFolder(path).running.read_bytes(), type=RunningNode)
         os.kill(found.pid, 0)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, OverflowError):
         return None
-    return found
+    return found if found.began == _beginning_of(found.pid) else None
+
+
+def _beginning_of(pid: int) -> int:
+    """When a process began, in the system's clock ticks since it started; 0 where that cannot be read."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+        return int(text.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 class Founding(msgspec.Struct, frozen=True):

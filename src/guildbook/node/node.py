@@ -23,7 +23,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 
-import msgspec
 import uvloop
 
 import guildbook
@@ -40,7 +39,7 @@ from guildbook.engine.solo import Answer, Committed, SoloEngine, SoloSettings
 from guildbook.foundation import FOUNDATION
 from guildbook.node.applications import load_applications
 from guildbook.node.config import NodeConfig, read_config
-from guildbook.node.folder import NodeFolder, RunningNode, stored_genesis
+from guildbook.node.folder import NodeFolder, announce, stored_genesis
 from guildbook.node.observer import Observer
 from guildbook.node.server import HttpServer, listen, url_of
 from guildbook.node.views import NodeViews
@@ -266,7 +265,7 @@ class Node:
             self._signal.bind(None)
 
     def _announce(self) -> None:
-        self.folder.running.write_bytes(msgspec.json.encode(RunningNode(os.getpid(), self.url)))
+        announce(self.folder, self.url)
         _log.info(
             "the node is ready",
             extra={
