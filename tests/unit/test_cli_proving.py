@@ -58,6 +58,14 @@ def test_a_receipt_is_exported_from_a_running_node(run, node, trust, tmp_path):
     run.done("verify", tmp_path / "b.gbe", "--trust", trust)
 
 
+def test_a_ledger_whose_last_state_no_header_states_yet_gets_that_header(run, tmp_path):
+    """As after its founding, or when its process was killed."""
+    folder = founded(tmp_path / "node")
+    run.done("prove", "range", "parties.parties", "-o", tmp_path / "parties.gbe", "--node", folder)
+    run.done("trust", folder, "-o", tmp_path / "trust.json")
+    run.done("verify", tmp_path / "parties.gbe", "--trust", tmp_path / "trust.json")
+
+
 def test_a_key_of_a_party_is_named_by_its_text(run, node, trust, tmp_path):
     shown = run.done("keys", "show", node[0] / "keys" / "admin.key").out.strip()
     run.done("prove", "row", "parties.keys", shown, "-o", tmp_path / "key.gbe", "--node", node[0], "--json")
@@ -95,7 +103,9 @@ def test_what_is_no_evidence_or_no_anchor_is_refused(run, node, trust, tmp_path,
     (tmp_path / "x").write_bytes(content)
     assert run("verify", tmp_path / "x", "--trust", trust).status == 6
     run.done("prove", "receipt", node[1][0], "-o", tmp_path / "a.gbe", "--node", node[0])
-    assert run("verify", tmp_path / "a.gbe", "--trust", tmp_path / "x").status == 6
+    unusable = run("verify", tmp_path / "a.gbe", "--trust", tmp_path / "x")
+    assert unusable.status == 2
+    assert "the trust anchor cannot be used" in unusable.err
 
 
 def test_a_missing_file_is_told(run, trust, tmp_path):

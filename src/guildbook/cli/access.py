@@ -127,10 +127,13 @@ def store_at_rest(folder: Path) -> Iterator["RocksStore"]:
 
 
 @contextmanager
-def ledger_at(place: Place, key: SigningKey | None = None, *, views: bool = False) -> Iterator[LedgerClient]:
+def ledger_at(
+    place: Place, key: SigningKey | None = None, *, views: bool = False, proving: bool = False
+) -> Iterator[LedgerClient]:
     """A client of the ledger at ``place`` that signs with ``key``, for the time of the block.
 
-    A stopped node is opened with its ``views`` only where SQL is asked: they are a process of their own.
+    A stopped node is opened with its ``views`` only where SQL is asked: they are a process of their own. Its engine
+    runs only to call and when ``proving``: a node that was killed may lack the block that states its last state.
     """
     from guildbook.client import Client
     from guildbook.node import NodeFolder, open_node, read_config
@@ -140,7 +143,7 @@ def ledger_at(place: Place, key: SigningKey | None = None, *, views: bool = Fals
         config = read_config(NodeFolder(place.folder).config, os.environ)
         enabled = msgspec.structs.replace(config.views, enabled=views and config.views.enabled)
         with open_node(place.folder, msgspec.structs.replace(config, views=enabled)) as node:
-            if key is not None:
+            if key is not None or proving:
                 node.engine.start()
             yield node.client(key, timeout_s=place.timeout_s)
         return

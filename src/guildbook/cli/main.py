@@ -111,7 +111,7 @@ def _run(words: list[str], terminal: Terminal) -> int:
         return _tell_fault(error, terminal)
 
 
-def _tell(error: GuildbookError, terminal: Terminal, status: int | None = None) -> int:
+def _tell(error: GuildbookError, terminal: Terminal) -> int:
     spec = spec_for(error.code)
     hint = error.hint or spec.next_step
     fields = {name: _plain(value) for name, value in error.fields.items()}
@@ -122,9 +122,7 @@ def _tell(error: GuildbookError, terminal: Terminal, status: int | None = None) 
     if error.code not in ERRORS and fields:  # a contract's refusal: its values stand in its fields alone
         message = f"{message} ({', '.join(f'{name} {value}' for name, value in fields.items())})"
     terminal.error(document, f"{message} [{error.code}]", hint, receipt=getattr(error, "receipt", None))
-    if status is not None:
-        return status
-    return getattr(error, "exit_status", spec.exit_status)
+    return spec.exit_status
 
 
 def _tell_usage(error: click.ClickException, terminal: Terminal) -> int:
@@ -132,7 +130,7 @@ def _tell_usage(error: click.ClickException, terminal: Terminal) -> int:
     command = context.command_path if context is not None else "guildbook"
     message = " ".join(error.format_message().split())
     told = GuildbookError("cli.usage", message, hint=f"run: {command} --help")
-    return _tell(told, terminal, EXIT_USAGE)
+    return _tell(told, terminal)
 
 
 def _tell_fault(error: Exception, terminal: Terminal) -> int:

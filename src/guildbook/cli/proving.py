@@ -10,7 +10,6 @@ from guildbook.cli.access import Place, ledger_at, ledger_options, node_folder
 from guildbook.cli.command import Command, Group
 from guildbook.cli.files import write_new_file
 from guildbook.cli.terminal import Terminal
-from guildbook.primitives.errors import EXIT_UNPROVEN
 from guildbook.primitives.keys import parse_key_text
 
 if TYPE_CHECKING:
@@ -35,10 +34,10 @@ TRANSACTION_ID_DIGITS = 64
     help="The network's trust anchor (JSON), from a source of its own, not from who gave you FILE.",
 )
 @click.pass_obj
-def verify(terminal: Terminal, file: Path, trust_file: Path) -> int:
+def verify(terminal: Terminal, file: Path, trust_file: Path) -> None:
     """Verify the evidence in FILE: what it proves, and what no file can.
 
-    Needs no node and no network. Exit status 0: it proves what is printed; 6: it does not.
+    Needs no node and no network. Exit status 0: it proves what is printed; 6: it does not; 2: a file cannot be used.
     """
     from guildbook.evidence.format import EVIDENCE_SIZE_BYTES_MAX, EvidenceError
     from guildbook.evidence.report import as_json, as_text
@@ -65,13 +64,11 @@ def verify(terminal: Terminal, file: Path, trust_file: Path) -> int:
                     "Nothing is proven by this file.",
                 ],
             )
-        error.exit_status = EXIT_UNPROVEN  # type: ignore[attr-defined]
         raise
     steps = ", ".join(verdict.steps)
     terminal.answer(
         as_json(verdict), as_text(verdict).rstrip("\n") + f"\n\n{len(verdict.steps)} steps hold: {steps}"
     )
-    return 0
 
 
 @click.command(
@@ -131,7 +128,7 @@ def receipt(terminal: Terminal, transaction: str, output: Path, place: Place) ->
         raise click.UsageError(
             f"{transaction[:80]!r} is not a transaction's id, which has {TRANSACTION_ID_DIGITS} hexadecimal digits"
         )
-    with ledger_at(place) as client:
+    with ledger_at(place, proving=True) as client:
         _write(terminal, client.evidence_receipt(transaction), output, "receipt", transaction)
 
 
@@ -146,7 +143,7 @@ def receipt(terminal: Terminal, transaction: str, output: Path, place: Place) ->
 @click.pass_obj
 def row(terminal: Terminal, table: str, key: tuple[str, ...], output: Path, place: Place) -> None:
     """Prove that TABLE (contract.table) has this row under its primary KEY, part by part."""
-    with ledger_at(place) as client:
+    with ledger_at(place, proving=True) as client:
         parts = _key_parts(client.catalogue.table(table), key, whole=True)
         _write(terminal, client.evidence_row(table, *parts), output, "row", f"{table} {' '.join(key)}")
 
@@ -162,7 +159,7 @@ def row(terminal: Terminal, table: str, key: tuple[str, ...], output: Path, plac
 @click.pass_obj
 def absence(terminal: Terminal, table: str, key: tuple[str, ...], output: Path, place: Place) -> None:
     """Prove that TABLE has no row under the primary KEY."""
-    with ledger_at(place) as client:
+    with ledger_at(place, proving=True) as client:
         parts = _key_parts(client.catalogue.table(table), key, whole=True)
         _write(
             terminal, client.evidence_absence(table, *parts), output, "absence", f"{table} {' '.join(key)}"
@@ -184,7 +181,7 @@ def absence(terminal: Terminal, table: str, key: tuple[str, ...], output: Path, 
 @click.pass_obj
 def prove_range(terminal: Terminal, table: str, prefix: tuple[str, ...], output: Path, place: Place) -> None:
     """Prove that the rows of TABLE whose primary key begins with PREFIX are these and no others."""
-    with ledger_at(place) as client:
+    with ledger_at(place, proving=True) as client:
         parts = _key_parts(client.catalogue.table(table), prefix, whole=False)
         _write(
             terminal,
