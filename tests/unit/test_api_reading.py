@@ -1,16 +1,20 @@
 """Reading over HTTP: status, blocks, rows, queries, the log's tiles, problems, and a description of all of it."""
 
 import base64
+from pathlib import Path
 
 import httpx
 import pytest
 
+from guildbook.api.reference import http_reference
 from guildbook.chain.genesis import read_genesis
 from guildbook.primitives import checkpoint
 from guildbook.primitives.cometbft import decode_block, header_hash
 from guildbook.primitives.errors import ERRORS
 from guildbook.primitives.merkle_log import leaf_hash, root
 from node_harness import founded, problem, serving
+
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "http.md"
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +236,10 @@ def test_tiles_that_are_not_there_are_not_found(node):
 
 
 # the description
+
+
+def test_the_reference_page_is_made_from_the_description():
+    assert REFERENCE.read_text("utf-8") == http_reference()
 
 
 def test_every_command_query_table_and_event_has_its_own_schema(node):

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Annotated, Any
 
 from litestar import Litestar, Request, Response, Router, get
@@ -19,7 +19,7 @@ from litestar.params import QueryParameter
 from litestar.types import ASGIApp
 
 from guildbook.api import events, evidence, log, reading, transactions
-from guildbook.api.openapi import OpenApi, get_openapi
+from guildbook.api.openapi import OpenApi, get_openapi, openapi_document
 from guildbook.api.problem import (
     PROBLEM_MEDIA_TYPE,
     failure_document,
@@ -30,7 +30,8 @@ from guildbook.api.problem import (
     problem_bytes,
     problem_of,
 )
-from guildbook.api.services import Services
+from guildbook.api.services import ApiLimits, Services
+from guildbook.client.catalogue import CatalogueDocument
 from guildbook.primitives.errors import GuildbookError
 
 REQUEST_ID_BYTES = 8
@@ -75,56 +76,63 @@ def get_metrics(services: NamedDependency[Services]) -> Response[bytes]:
     return Response(services.metrics.text(), media_type=METRICS_MEDIA_TYPE)
 
 
+ROUTES: tuple[Any, ...] = (
+    transactions.submit_transaction,
+    transactions.submit_batch,
+    transactions.get_transaction,
+    transactions.prepare_call,
+    reading.get_status,
+    reading.get_catalogue,
+    reading.get_genesis,
+    reading.get_block,
+    reading.get_block_data,
+    reading.get_rows,
+    reading.get_row,
+    reading.get_query,
+    reading.post_sql,
+    get_events,
+    evidence.get_receipt_evidence,
+    evidence.get_row_evidence,
+    evidence.get_absence_evidence,
+    evidence.get_range_evidence,
+    log.get_checkpoint,
+    log.get_log_checkpoint,
+    log.get_tile,
+    log.get_entries,
+    reading.get_errors,
+    reading.get_error,
+    reading.get_live,
+    reading.get_ready,
+    get_openapi,
+)
+"""What is below /v1, in the order of the description."""
+
+
 def build_app(services: Services, software: str = "", pages: Sequence[Any] = ()) -> "Guard":
     """The application on ``services``; ``software`` is the version that the OpenAPI document names.
 
     ``pages`` are further route handlers of the framework, which get ``services`` as the interface's own do; they are
     behind the same guard, and not part of the description.
     """
-    refusals = transactions.Refusals()
-    sql_gate = reading.SqlGate()
-    feed = events.EventFeed(services)
-    openapi = OpenApi()
-    routes = Router(
-        "/v1",
-        route_handlers=[
-            transactions.submit_transaction,
-            transactions.submit_batch,
-            transactions.get_transaction,
-            transactions.prepare_call,
-            reading.get_status,
-            reading.get_catalogue,
-            reading.get_genesis,
-            reading.get_block,
-            reading.get_block_data,
-            reading.get_rows,
-            reading.get_row,
-            reading.get_query,
-            reading.post_sql,
-            reading.get_errors,
-            reading.get_error,
-            reading.get_live,
-            reading.get_ready,
-            log.get_checkpoint,
-            log.get_log_checkpoint,
-            log.get_tile,
-            log.get_entries,
-            evidence.get_receipt_evidence,
-            evidence.get_row_evidence,
-            evidence.get_absence_evidence,
-            evidence.get_range_evidence,
-            get_events,
-            get_openapi,
-        ],
-    )
-    inner = Litestar(
-        route_handlers=[routes, get_metrics, *pages],
+    provided = {
+        "services": services,
+        "sql_gate": reading.SqlGate(),
+        "feed": events.EventFeed(services),
+        "openapi": OpenApi(),
+        "refusals": transactions.Refusals(),
+    }
+    return Guard(_framework(provided, services.limits, software, pages), services)
+
+
+def _framework(
+    provided: Mapping[str, Any], limits: ApiLimits, software: str, pages: Sequence[Any]
+) -> Litestar:
+    """The routes, with what they are ``provided`` with by name."""
+    return Litestar(
+        route_handlers=[Router("/v1", route_handlers=ROUTES), get_metrics, *pages],
         dependencies={
-            "services": Provide(lambda: services, sync_to_thread=False, use_cache=True),
-            "sql_gate": Provide(lambda: sql_gate, sync_to_thread=False, use_cache=True),
-            "feed": Provide(lambda: feed, sync_to_thread=False, use_cache=True),
-            "openapi": Provide(lambda: openapi, sync_to_thread=False, use_cache=True),
-            "refusals": Provide(lambda: refusals, sync_to_thread=False, use_cache=True),
+            name: Provide(_giver(value), sync_to_thread=False, use_cache=True)
+            for name, value in provided.items()
         },
         exception_handlers={
             GuildbookError: on_guildbook_error,
@@ -134,11 +142,21 @@ def build_app(services: Services, software: str = "", pages: Sequence[Any] = ())
         openapi_config=OpenAPIConfig(
             title="Guildbook", version=software or "0", use_handler_docstrings=True, render_plugins=[]
         ),
-        request_max_body_size=services.limits.body_size_bytes_max,
+        request_max_body_size=limits.body_size_bytes_max,
         logging_config=None,
         debug=False,
     )
-    return Guard(inner, services)
+
+
+def _giver(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def general_description() -> dict[str, Any]:
+    """The OpenAPI document of the routes that every node has, without those of any contract."""
+    provided = dict.fromkeys(("services", "sql_gate", "feed", "openapi", "refusals"))
+    nothing = CatalogueDocument("", {}, {}, {}, {}, {}, {})
+    return openapi_document(_framework(provided, ApiLimits(), "", ()).openapi_schema.to_schema(), nothing)
 
 
 class Guard:

@@ -27,6 +27,16 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 OCTETS = "application/octet-stream"
 METHODS = ("get", "post")
+PARAMETERS = {
+    "contract": "The contract's name.",
+    "command": "The command's name.",
+    "table": "The table's name.",
+    "name": "The query's name.",
+    "height": "The block's height, from 1.",
+    "code": "The code of an error or of a refusal.",
+    "level": "The level of the tile, from 0.",
+    "place": "The tile's number and width as C2SP tlog-tiles writes them, `x001/x234/067.p/8`.",
+}
 PROBLEM = {
     "description": "A problem (RFC 9457).",
     "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
@@ -63,6 +73,11 @@ def openapi_document(general: dict[str, Any], catalogue: CatalogueDocument) -> d
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemDocument"] = _problem_schema()
     paths = document["paths"]
+    for path in paths.values():
+        for method in path.values():
+            method.update(_doc_parts(method.pop("description", "")))
+            for parameter in method.get("parameters", ()):
+                parameter.setdefault("description", PARAMETERS.get(parameter["name"], ""))
     for command in catalogue.commands.values():
         if not command.callers_only:
             paths[f"/v1/contracts/{command.contract}/{command.name}"] = _command_path(command)
