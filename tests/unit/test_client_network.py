@@ -81,6 +81,13 @@ def test_a_refusal_is_final():
     assert (caught.value.fields, caught.value.hint) == ({"n": 1}, "do this")
 
 
+def test_a_failure_of_the_node_itself_is_not_asked_for_again():
+    client, sent = client_of(problem(500, "api.unavailable"))
+    with pytest.raises(GuildbookError, match=r"api\.unavailable"):
+        client.status()
+    assert len(sent) == 1
+
+
 @pytest.mark.parametrize(
     ("failure", "code"),
     [(httpx.ConnectError("refused"), "client.unreachable"), (httpx.ReadTimeout("slow"), "client.timeout")],

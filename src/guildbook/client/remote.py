@@ -41,6 +41,8 @@ BATCH_SIZE_BYTES_MAX = 4 << 20
 MSGPACK = "application/msgpack"
 _COME_AGAIN = frozenset({"api.too_busy", "api.unavailable", "sql.busy", "views.behind", "views.unavailable"})
 
+_COME_AGAIN_STATUSES = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+
 Document = TypeVar("Document")
 _batch_answer = msgspec.msgpack.Decoder(list[tuple[bytes, bytes | None, str | None]]).decode
 
@@ -100,7 +102,7 @@ class Client(LedgerClient):
                 if response.status_code < 400:
                     return response
                 error = _problem(response)
-                if error.code not in _COME_AGAIN:
+                if error.code not in _COME_AGAIN or response.status_code not in _COME_AGAIN_STATUSES:
                     raise error
             except httpx.TimeoutException:
                 error = GuildbookError(
