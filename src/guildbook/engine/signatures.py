@@ -5,6 +5,7 @@ would take longer than checking. When workers die, checks go on in this process 
 """
 
 import multiprocessing
+import signal
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +24,11 @@ def check_parts(parts: Sequence[Part]) -> bytes:
     return bytes(verify(key, SIGN_PREFIX + body, signature) for key, body, signature in parts)
 
 
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches a whole group of processes; the node alone decides what then becomes of its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class SignatureChecker:
     """Checks signatures in ``workers`` processes (0: always in this one)."""
 
@@ -33,7 +39,9 @@ class SignatureChecker:
             self._start()
 
     def _start(self) -> None:
-        self._pool = ProcessPoolExecutor(self._workers, mp_context=multiprocessing.get_context("spawn"))
+        self._pool = ProcessPoolExecutor(
+            self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts
+        )
         for _ in range(self._workers):
             self._pool.submit(check_parts, [])
 

@@ -8,6 +8,7 @@ outright.
 import importlib
 import importlib.metadata
 import importlib.util
+import sys
 import types
 from pathlib import Path
 
@@ -50,6 +51,9 @@ def load_applications(names: list[str]) -> list[type[Contract]]:
 
 def _load(name: str, path: str) -> type[Contract]:
     module_name, _colon, class_name = path.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # an application that is being written stands in the directory in which one works
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:

@@ -88,8 +88,14 @@ def open_node(path: Path, config: NodeConfig | None = None, passphrase: str | No
         folder.validator_key, os.environ.get(PASSPHRASE_VARIABLE) if passphrase is None else passphrase
     )
     registry = Registry()
-    for contract in (*FOUNDATION, *load_applications(config.applications)):
+    for contract in FOUNDATION:
         registry.install(contract)
+    for name in config.applications:
+        try:
+            for contract in load_applications([name]):
+                registry.install(contract)
+        except GuildbookError as error:
+            _log.warning("the application %s is not installed here; its source on the ledger runs: %s", name, error)
     store = RocksStore(folder.store, must_exist=True)
     try:
         ledger = Ledger(store, registry)
