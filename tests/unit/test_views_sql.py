@@ -1,9 +1,12 @@
 """What a reader may ask: every kind of statement that is refused, by name, and those that are not."""
 
+from contextlib import nullcontext
+
+import duckdb
 import pytest
 
 from guildbook.primitives.errors import GuildbookError
-from guildbook.views.sql import PARAMETERS_MAX, STATEMENT_CHARS_MAX, StatementChecker
+from guildbook.views.sql import PARAMETERS_MAX, STATEMENT_CHARS_MAX, Parser, StatementChecker
 from views_chain import SCHEMA
 
 RELATIONS = SCHEMA.relations()
@@ -150,9 +153,8 @@ READS = {
 
 @pytest.fixture(scope="module")
 def checker():
-    made = StatementChecker()
-    yield made
-    made.close()
+    with duckdb.connect() as connection:
+        yield StatementChecker(lambda: nullcontext(Parser(connection)))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

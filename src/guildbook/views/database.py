@@ -34,8 +34,8 @@ from guildbook.views.answer import (
     rows_size_bytes,
 )
 from guildbook.views.feed import Batch, as_block
-from guildbook.views.files import discard, discard_bases
-from guildbook.views.instance import Instance, feeding, opening, transaction, unavailable
+from guildbook.views.files import discard, discard_bases, log_path, size_bytes
+from guildbook.views.instance import Instance, feeding, opening, transaction
 from guildbook.views.merging import Merging
 from guildbook.views.schema import CURRENT, LEDGER, CatalogueLike, Relation, ViewSchema
 from guildbook.views.scope import Scope
@@ -81,19 +81,14 @@ class Views:
         self.height = settings.first_height - 1
         """The last height that the views hold; one before the first: none yet."""
         self._settings = settings
-        self._checker = StatementChecker()
         try:
-            try:
-                self._open()
-            except GuildbookError as error:
-                if error.code != "views.corrupt":
-                    raise
-                # The bases follow from the histories: if they are what is damaged, new ones are made.
-                discard_bases(self.path)
-                self._open()
-        except BaseException:
-            self._checker.close()
-            raise
+            self._open()
+        except GuildbookError as error:
+            if error.code != "views.corrupt":
+                raise
+            # The bases follow from the histories: if they are what is damaged, new ones are made.
+            discard_bases(self.path)
+            self._open()
         if catalogue is not None:
             self.ensure_schema(catalogue)
 
@@ -176,7 +171,6 @@ class Views:
             self._instance.interrupt("views.unavailable")
             self._merging.pause()
             self._instance.close()
-            self._checker.close()
 
     def __enter__(self) -> "Views":
         """The object itself."""
@@ -220,8 +214,6 @@ class Views:
 
         Gives the connection, the checked statement, and the height that it will read. Raises as ``query``.
         """
-        if self._closed:
-            raise unavailable("the views are closed")
         visible = self._relations if scope is None else scope.relations(self._relations)
         statement = self._checker.check(sql, parameters, visible)
         if scope is not None:
@@ -242,6 +234,7 @@ class Views:
         if not self.path.exists():
             discard(self.path)
         self._instance = Instance(self.path, self._settings)
+        self._checker = StatementChecker(self._instance.parser)
         self._merging = Merging(self._instance, self.path)
         try:
             with opening(self.path), self._instance.writer() as cursor:
@@ -327,6 +320,8 @@ class Views:
             with transaction(cursor):
                 tables.append(cursor, batch)
             self._reach(self.first_height, batch.height)
+            if size_bytes(log_path(self.path)) >= self._settings.log_bytes_max:
+                tables.write_log_into_file(cursor)
         self._merging.grew(batch.changes)
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from guildbook.chain.changes import BlockChanges
 from guildbook.chain.receipt import Outcome, Receipt
@@ -79,16 +78,17 @@ def _plain(value: Any, shape: Shape | None) -> Any:
     return {name: _plain(item, part) for name, item, part in zip(shape.names, value, shape.parts, strict=False)}
 
 
-def _timestamps(values: tuple[Any, ...]) -> pa.Array:
-    milliseconds = pa.array(values, pa.int64())
-    late = pc.greater(milliseconds, TIMESTAMP_MS_MAX)
-    return pc.if_else(late, TIMESTAMP_LATEST_US, pc.multiply(milliseconds, 1000)).view(pa.timestamp("us"))
+def _microseconds(milliseconds: int | None) -> int | None:
+    """A timestamp as it is stored."""
+    if milliseconds is None:
+        return None
+    return milliseconds * 1000 if milliseconds <= TIMESTAMP_MS_MAX else TIMESTAMP_LATEST_US
 
 
 def _column(kind: str, shape: Shape | None, values: tuple[Any, ...]) -> pa.Array:
     match kind:
         case "TIMESTAMP":
-            return _timestamps(values)
+            return pa.array(map(_microseconds, values), _ARROW_TYPES[kind])
         case "JSON":
             return pa.array([None if value is None else json_text(value, shape) for value in values], pa.string())
         case _:

@@ -11,6 +11,19 @@ def bases_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.bases")
 
 
+def log_path(database: Path) -> Path:
+    """Where DuckDB keeps the write-ahead log of a database."""
+    return database.with_name(f"{database.name}.wal")
+
+
+def size_bytes(path: Path) -> int:
+    """The size of a file; 0 when it is absent."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def discard(path: Path | str) -> None:
     """Delete the views at ``path``, which no process may have open; the feed then builds them again from its start.
 
@@ -29,7 +42,7 @@ def discard_bases(path: Path) -> None:
 
 def _delete(database: Path) -> None:
     try:
-        for part in (database, database.with_name(f"{database.name}.wal")):
+        for part in (database, log_path(database)):
             part.unlink(missing_ok=True)
     except OSError as error:
         raise GuildbookError("store.io", f"the views at {database} cannot be deleted: {error.strerror}",

@@ -18,9 +18,13 @@ import duckdb
 from guildbook.primitives.errors import GuildbookError
 from guildbook.views.files import bases_path
 from guildbook.views.schema import CURRENT, LEDGER, quoted
-from guildbook.views.settings import ViewsSettings
+from guildbook.views.settings import BASES_LOG_FACTOR, ViewsSettings
+from guildbook.views.sql import Parser
 
 MESSAGE_CHARS_MAX = 2_000
+ROW_GROUP_ROWS = 30_720
+"""Rows in a row group of the histories, a quarter of what DuckDB takes by itself: writing the log into the file writes
+the last, unfinished group of each table again, and the feed waits for that."""
 
 _BROKEN = (duckdb.InternalException, duckdb.FatalException)
 _WRONG = (duckdb.ParserException, duckdb.SyntaxException, duckdb.BinderException, duckdb.CatalogException,
@@ -68,7 +72,7 @@ class Instance:
             "threads": str(settings.threads),
             "temp_directory": f"{self._path}.tmp",
             "max_temp_directory_size": f"{settings.temporary_bytes_max}B",
-            "checkpoint_threshold": f"{settings.log_bytes_max}B",
+            "checkpoint_threshold": f"{BASES_LOG_FACTOR * settings.log_bytes_max}B",
             "autoload_known_extensions": "false",
             "autoinstall_known_extensions": "false",
             "allow_community_extensions": "false",
@@ -77,12 +81,14 @@ class Instance:
         try:
             with opening(self._path):
                 self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
-                self._connection.execute(f"ATTACH {_literal(str(self._path))} AS {LEDGER}")
+                self._connection.execute(f"ATTACH {_literal(str(self._path))} AS {LEDGER} "
+                                         f"(ROW_GROUP_SIZE {ROW_GROUP_ROWS})")
                 self._connection.execute(f"ATTACH {_literal(str(bases_path(self._path)))} AS {CURRENT}")
                 self._connection.execute("SET GLOBAL enable_external_access = false")
                 self._connection.execute("SET GLOBAL lock_configuration = true")
             self._writer = self._connection.cursor()
             self._merger = self._connection.cursor()
+            self._parser = Parser(self._connection.cursor())
         except BaseException:
             self._connection.close()
             raise
@@ -133,6 +139,12 @@ class Instance:
         """The one connection that writes bases while the feed goes on; one thread at a time may use it."""
         with self._using():
             yield self._merger
+
+    @contextlib.contextmanager
+    def parser(self) -> Iterator[Parser]:
+        """The parser."""
+        with self._using():
+            yield self._parser
 
     @contextlib.contextmanager
     def reader(self, time_ms_max: int,

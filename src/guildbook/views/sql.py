@@ -14,7 +14,8 @@ contracts, or of ``chain``.
 import difflib
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import duckdb
@@ -67,18 +68,32 @@ def wrong_syntax(message: str, hint: str = "correct the statement where the mess
     return GuildbookError("sql.syntax", message[:MESSAGE_CHARS_MAX], hint=hint)
 
 
-class StatementChecker:
-    """Reads statements with DuckDB's parser, in a database of its own that holds nothing. Safe in any thread."""
+class Parser:
+    """DuckDB's parser, on a connection of its own. Safe in any thread."""
 
-    def __init__(self) -> None:
-        self._parser = duckdb.connect(":memory:", config={
-            "threads": "1", "enable_external_access": "false", "autoload_known_extensions": "false",
-            "autoinstall_known_extensions": "false", "lock_configuration": "true"})
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
         self._lock = threading.Lock()
 
-    def close(self) -> None:
-        """Release the parser."""
-        self._parser.close()
+    def tree(self, sql: str) -> bytes | str:
+        """What ``sql`` says, as JSON: its statements if all of them are SELECTs, else an error. Raises duckdb.Error."""
+        with self._lock:
+            [(text,)] = self._connection.execute("SELECT json_serialize_sql($1::VARCHAR)", [sql]).fetchall()
+        assert isinstance(text, str)
+        return text
+
+    def kinds(self, sql: str) -> list[str]:
+        """What kinds of statements ``sql`` has. Raises duckdb.Error."""
+        with self._lock:
+            return [statement.type.name for statement in self._connection.extract_statements(sql)]
+
+
+class StatementChecker:
+    """Checks statements. Safe in any thread."""
+
+    def __init__(self, parser: Callable[[], AbstractContextManager[Parser]]) -> None:
+        """``parser`` lends a parser."""
+        self._parser = parser
 
     def check(self, sql: str, parameters: Parameters, relations: Iterable[str]) -> Statement:
         """The statement in ``sql``, if it may run over ``relations`` (full names).
@@ -116,10 +131,10 @@ class StatementChecker:
         _Walk(None, frozenset()).run(node)
 
     def _tree(self, sql: str, *, explains: bool) -> Any:
-        with self._lock:
+        with self._parser() as parser:
             try:
-                [(text,)] = self._parser.execute("SELECT json_serialize_sql($1::VARCHAR)", [sql]).fetchall()
-            except duckdb.Error as error:
+                text = parser.tree(sql)
+            except duckdb.ProgrammingError as error:
                 raise wrong_syntax(f"the statement cannot be read: {error}") from error
         try:
             tree = msgspec.json.decode(text)
@@ -132,8 +147,8 @@ class StatementChecker:
             raise wrong_syntax(f"{tree['error_message']}{place}")
         if explains:
             raise not_allowed("EXPLAIN takes one SELECT here, without options", "write EXPLAIN SELECT ...")
-        with self._lock:
-            kinds = [statement.type.name for statement in self._parser.extract_statements(sql)]
+        with self._parser() as parser:
+            kinds = parser.kinds(sql)
         if len(kinds) != 1:
             raise not_allowed(f"there are {len(kinds)} statements", "send exactly one")
         raise not_allowed(f"{kinds[0].replace('_', ' ')} is not a reading statement",

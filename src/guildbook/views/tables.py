@@ -7,6 +7,7 @@ Statements are made from declared names, which are lower-case identifiers and qu
 """
 # ruff: noqa: S608
 
+import contextlib
 from collections.abc import Iterator
 
 import duckdb
@@ -182,6 +183,12 @@ def append(cursor: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     for name, rows in batch.appends():
         cursor.from_arrow(rows).insert_into(located(name))
     cursor.execute(f"UPDATE {LEDGER}._meta.state SET height = $1", [batch.height])
+
+
+def write_log_into_file(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Empty the write-ahead log of the histories. When a reader is in the way, nothing happens until the next time."""
+    with contextlib.suppress(duckdb.TransactionException):
+        cursor.execute(f"CHECKPOINT {LEDGER}")
 
 
 def merge(cursor: duckdb.DuckDBPyConnection, table: TableView, base_height: int) -> tuple[Base, int]:

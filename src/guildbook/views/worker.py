@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from guildbook.primitives.errors import GuildbookError
 from guildbook.views.database import Views
-from guildbook.views.export import export
 from guildbook.views.messages import (
     Ask,
     Channel,
@@ -137,6 +136,9 @@ class Worker:
         self._say(Done(question.number, (time.perf_counter() - started) * 1000))
 
     def _export(self, views: Views, question: Export) -> None:
+        # Arrow's writers take memory that few nodes need.
+        from guildbook.views.export import export
+
         done = export(views, question.path, table=question.table, sql=question.sql, parameters=question.parameters,
                       form="csv" if question.form == "csv" else "parquet", at=question.at, scope=question.scope,
                       limits=question.limits)
