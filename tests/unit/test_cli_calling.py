@@ -3,16 +3,21 @@
 import csv
 import io
 import json
+import shlex
 
 import pyarrow.parquet
 import pytest
 
 from command_line import CommandLine, filled, founded
-from guildbook.cli.calling import named_values
+from guildbook.cli import calling
+from guildbook.cli.calling import call, named_values, query
+from guildbook.cli.command import Command
 from guildbook.cli.reading import csv_lines
 from guildbook.client.catalogue import describe
 from guildbook.client.documents import SqlAnswer
+from guildbook.foundation import FOUNDATION
 from guildbook.node import open_node
+from guildbook.node.applications import load_applications
 from guildbook.runtime.catalogue import Catalogue
 from sample_contract import Units
 
@@ -248,3 +253,38 @@ def test_csv_quotes_what_csv_must():
         ["x\ny", json.dumps([1, "é"], ensure_ascii=False)],
         ["false", '{"k": null}'],
     ]
+
+
+def test_the_calls_in_the_help_are_calls_that_there_are():
+    known = {
+        f"{contract.contract_name}.{name}": {argument.name for argument in spec.arguments}
+        for contract in (*FOUNDATION, *load_applications(["points"]))
+        for name, spec in {**contract.commands, **contract.queries}.items()
+    }
+    found = 0
+    for command in (calling.call, calling.query):
+        for example in command.examples:
+            words = shlex.split(example)
+            names = {word.partition("=")[0].rstrip(":") for word in words[3:] if "=" in word and word[0] != "-"}
+            assert words[2] in known, example
+            assert names <= known[words[2]], example
+            found += 1
+    assert found >= 4
+
+
+def example_words() -> list[list[str]]:
+    """The examples of `call`, `query` and `prove` in the help, as words."""
+    found = []
+    for name, command in (("call", call), ("query", query)):
+        assert isinstance(command, Command)
+        found += [shlex.split(one)[1:] for one in command.examples if one.startswith(f"guildbook {name} ")]
+    return found
+
+
+@pytest.mark.parametrize("words", example_words(), ids=" ".join)
+def test_examples_of_the_help_fit_the_contracts(words):
+    catalogue = describe("n", Catalogue([*FOUNDATION, *load_applications(["points"])]), {})
+    declared = catalogue.command(words[1]) if words[0] == "call" else catalogue.query(words[1])
+    given = [word.partition("=")[0].removesuffix(":") for word in words[2:] if "=" in word]
+    assert set(given) <= {one.name for one in declared.arguments}
+    assert {one.name for one in declared.arguments if one.required} <= set(given)

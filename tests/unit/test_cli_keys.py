@@ -7,6 +7,7 @@ import pytest
 
 from command_line import CommandLine, environment, finished, process
 from guildbook.client.keyfile import read_key
+from guildbook.contract.keys import proves_possession
 from guildbook.primitives.keys import key_text
 
 
@@ -119,3 +120,16 @@ def test_a_key_in_a_folder_that_is_not_there_is_refused(run, tmp_path):
     ran = run("keys", "new", tmp_path / "nowhere" / "a.key")
     assert ran.status == 2
     assert "No such file or directory" in ran.err
+
+
+def test_possession_of_a_key_is_proven_as_its_registration_asks(run, tmp_path):
+    run.done("keys", "new", tmp_path / "till.key")
+    words = ("--network", "alliance", "--party", "till", "--json")
+    told = run.done("keys", "prove", tmp_path / "till.key", *words).document
+    key, proof = bytes.fromhex(told["public_key"]), bytes.fromhex(told["proof"])
+    assert key == read_key(tmp_path / "till.key").public_key
+    assert proves_possession("alliance", "till", key, proof)
+    assert not proves_possession("alliance", "other", key, proof)
+    ran = run("keys", "prove", tmp_path / "till.key", "--network", "No Network", "--party", "till")
+    assert ran.status == 2
+    assert "is no network id" in ran.err

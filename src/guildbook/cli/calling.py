@@ -27,10 +27,10 @@ ARGUMENTS_HELP = (
     cls=Command,
     epilog=ARGUMENTS_HELP,
     examples=[
-        "guildbook call points.enrol member=m-1 wallet=anna --key officer.key --node alliance",
+        "guildbook call points.enrol member=m-1 controller=anna --key officer.key --node alliance",
         "guildbook call points.issue programme=crumbs member=m-1 units=30 evidence=00...17 "
         "--key officer.key --url http://127.0.0.1:8440",
-        "guildbook call parties.grant party=till 'roles:=[\"points:merchant\"]' --key admin.key --json",
+        "guildbook call parties.grant_role party=till permission=points:merchant --key admin.key --json",
     ],
 )
 @click.argument("command")

@@ -85,9 +85,33 @@ def new(terminal: Terminal, file: Path, wanted: bool) -> None:
             f"wrote {file}",
             f"public key: {document['key']}",
             ENCRYPTED_NOTE if wanted else PLAIN_NOTE,
-            "The public key goes to an administrator of your organisation, who registers it for a party.",
+            "An administrator of your organisation registers it for a party, with what `guildbook keys prove` prints.",
         ],
     )
+
+
+@keys.command(
+    cls=Command,
+    examples=["guildbook keys prove till.key --network alliance --party till"],
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--network", required=True, help="The id of the network on which the key will be registered.")
+@click.option("--party", required=True, help="The party for which it will be registered.")
+@click.pass_obj
+def prove(terminal: Terminal, file: Path, network: str, party: str) -> None:
+    """Prove that you possess the key in FILE, as its registration asks: prints the proof, and the key as bytes.
+
+    They are the arguments proof and public_key of parties.register_party, add_key, rotate_key and
+    admit_organisation. The proof is good for this network and this party alone, and is no secret.
+    """
+    from guildbook.contract.keys import possession_statement
+    from guildbook.primitives.identifiers import check_code, check_network_id
+
+    key = signing_key(file)
+    statement = possession_statement(check_network_id(network), check_code(party, "party"), key.public_key)
+    proof = key.sign(statement).hex()
+    document = {"network": network, "party": party, "public_key": key.public_key.hex(), "proof": proof}
+    terminal.answer(document, [f"public_key={document['public_key']}", f"proof={proof}"])
 
 
 @keys.command(cls=Command, examples=["guildbook keys show till.key", "guildbook keys show till.key --json"])

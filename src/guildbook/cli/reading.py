@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command,
     examples=[
-        'guildbook sql "SELECT programme, sum(free) FROM points.lots GROUP BY programme" --node alliance',
+        'guildbook sql "SELECT programme, sum(units) FROM points.lots GROUP BY programme" --node alliance',
         'guildbook sql "SHOW TABLES" --url http://127.0.0.1:8440',
         'guildbook sql "SELECT * FROM points.lots" --at 17 --csv --node alliance > lots.csv',
         'guildbook sql "SELECT * FROM points.lots" --parquet lots.parquet --node alliance',
