@@ -1,12 +1,19 @@
 """Every application in the tree conforms, and no well-typed call of anybody is a fault or breaks a law."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 import guildbook_apps
 from guildbook.foundation import FOUNDATION
-from guildbook.testing.conformance import bombard, check_application, check_contract, contract_of
+from guildbook.testing.conformance import (
+    CALLS_SHOWN_MAX,
+    bombard,
+    check_application,
+    check_contract,
+    contract_of,
+)
 from sample_contract import Units
 
 FOLDERS = sorted(one.parent for one in Path(guildbook_apps.__path__[0]).glob("*/app.toml"))
@@ -50,8 +57,13 @@ def test_the_walker_finds_what_is_wrong(tmp_path):
     assert any("describes the roles" in one for one in check_contract(Units, {}))
 
 
-def test_a_fault_is_found():
+def test_a_fault_is_found_and_told_with_the_calls_that_led_to_it():
     with pytest.raises(AssertionError) as caught:
         bombard(Units, known=KNOWN, runs=60)
-    told = str(caught.value) + "".join(caught.value.__notes__)
-    assert "is a fault of its author" in told or "units.break_the_law" in told
+    message, told = str(caught.value), "".join(caught.value.__notes__)
+    assert "is a fault of its author" in message or "units.break_the_law" in told
+    last = told.splitlines()[-1]
+    assert re.fullmatch(r"    units\.\w+\(.*\) by guild/(steward|stranger)", last)
+    assert "The calls that led there" in told
+    assert "CommandSpec" not in message + told
+    assert len(told.splitlines()) <= 1 + CALLS_SHOWN_MAX + 1

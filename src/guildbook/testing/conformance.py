@@ -14,11 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 
 from guildbook.chain.receipt import Outcome, Receipt
-from guildbook.contract.contract import Contract
+from guildbook.contract.contract import CommandSpec, Contract
 from guildbook.foundation import FOUNDATION
 from guildbook.primitives.errors import GuildbookError
 from guildbook.runtime.gate import check_source
@@ -28,6 +28,10 @@ from guildbook.testing.strategies import arguments_of
 REQUIRED_FILES = ("README.md", "__init__.py", "app.toml", "contract.py", "samples", "tests")
 REQUIRED_KEYS = ("contract", "name", "summary", "title")
 CALLS_PER_RUN = 12
+RUNS = 100
+"""Ledgers that ``bombard`` runs unless told otherwise."""
+CALLS_SHOWN_MAX = 4
+"""Last calls of a failing ledger that ``bombard`` shows: what went wrong, and how it came to that."""
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -101,14 +105,15 @@ def bombard(
     contract: type[Contract],
     *,
     known: Mapping[str, Sequence[Any]] | None = None,
-    runs: int = 30,
+    runs: int = RUNS,
     seed_number: int = 0,
     prepare: Any = None,
 ) -> int:
     """Run ``runs`` ledgers of generated calls; returns how many calls were applied.
 
     A holder of all roles and a stranger call every command with well-typed arguments. ``prepare(ledger)`` may found
-    what the calls need. Raises AssertionError at the first fault or broken law, with the call that caused it.
+    what the calls need. Raises AssertionError at the first fault or broken law, with the last calls of the shortest
+    ledger that was found to come to it, the causing one at the end.
     """
     roles = [f"{contract.contract_name}:{role}" for role in contract.roles]
     specs = [spec for spec in contract.commands.values() if not spec.callers_only]
@@ -124,6 +129,8 @@ def bombard(
         deadline=None,
         database=None,
         report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+        print_blob=False,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
@@ -133,15 +140,33 @@ def bombard(
         if prepare is not None:
             prepare(ledger)
         source = random.Random(pace)  # noqa: S311 - repeatable, not a secret
-        for spec, arguments, by_steward in calls:
-            actor = ledger.actor("guild/steward" if by_steward else "guild/stranger")
-            envelope = ledger.sign(actor, [(f"{spec.contract}.{spec.name}", (), arguments)])
-            receipt: Receipt = ledger.cut([envelope])[0]
-            assert receipt.code != "call.contract_fault", (
-                f"{spec.contract}.{spec.name}({arguments}) is a fault of its author:\n{ledger.faults[-1]}"
-            )
-            applied[0] += receipt.outcome == Outcome.APPLIED
-            ledger.advance(seconds=source.choice((0, 1, 3_600, 86_400, 40 * 86_400)))
+        made: list[str] = []
+        try:
+            for spec, arguments, by_steward in calls:
+                actor = "guild/steward" if by_steward else "guild/stranger"
+                made.append(f"{_call_text(spec, arguments)} by {actor}")
+                name = f"{spec.contract}.{spec.name}"
+                receipt: Receipt = ledger.cut([ledger.sign(ledger.actor(actor), [(name, (), arguments)])])[0]
+                assert receipt.code != "call.contract_fault", (
+                    f"{made[-1]} is a fault of its author:\n{ledger.faults[-1]}"
+                )
+                applied[0] += receipt.outcome == Outcome.APPLIED
+                ledger.advance(seconds=source.choice((0, 1, 3_600, 86_400, 40 * 86_400)))
+        except Exception as error:
+            error.add_note(_calls_text(made))
+            raise
 
     run()
     return applied[0]
+
+
+def _call_text(spec: CommandSpec, arguments: Mapping[str, Any]) -> str:
+    """A call as a contract's reader writes it: ``shed.borrow(tool='drill-1', days=7)``."""
+    return f"{spec.contract}.{spec.name}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+
+
+def _calls_text(made: Sequence[str]) -> str:
+    """The last calls of a ledger, one a line."""
+    left_out = len(made) - CALLS_SHOWN_MAX
+    earlier = f" (after {left_out} others)" if left_out > 0 else ""
+    return "\n    ".join((f"The calls that led there{earlier}:", *made[-CALLS_SHOWN_MAX:]))
