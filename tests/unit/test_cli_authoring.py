@@ -95,6 +95,12 @@ def test_a_new_application_passes_everything_at_once(run, tmp_path, monkeypatch)
     )
     tool(tmp_path, "mypy", "--strict", "--no-incremental", "loan_book")
     tool(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "loan_book")
+    conforms = (
+        "from pathlib import Path; from guildbook.testing.conformance import bombard, check_application, contract_of;"
+        "folder = Path('loan_book'); assert not check_application(folder), check_application(folder);"
+        "assert bombard(contract_of(folder), runs=10)"
+    )
+    subprocess.run([sys.executable, "-c", conforms], check=True)
     example, printed = read_blocks((folder / "README.md").read_text(), "README.md")
     ran_example = subprocess.run(
         [sys.executable, "-c", example.text], capture_output=True, text=True, check=True
