@@ -32,6 +32,7 @@ from guildbook.primitives import cometbft as comet
 from guildbook.primitives import merkle_log
 from guildbook.primitives.canonical import decode, encode
 from guildbook.primitives.hashing import tagged
+from guildbook.primitives.ordered import encode_int, encode_text, prefix_end
 from simulated_chain import SimulatedChain, resigned, signing_key, validator_set
 from simulated_ledger import (
     OTHER_TABLE,
@@ -653,8 +654,19 @@ def test_the_report_keeps_apart_what_is_proven_and_what_is_not() -> None:
     for evidence, said in (
         (receipt_file(14), "rejected (points.not_enough_units)"),
         (row_file(9), "[9, 'miles', 'holder-9', 91]"),
-        (row_file(20), "no row under key"),
+        (row_file(9), "has under key 9 (bytes 8000000000000009) this row:"),
+        (row_file(9), "the values are in the order of the table's fields"),
+        (row_file(20), "has no row under key 20 (bytes 8000000000000014);"),
+        (
+            range_file(20, 21),
+            "where the key begins with 20 (bytes 8000000000000014), these rows and no others:",
+        ),
         (range_file(20, 21), "(none)"),
+        (
+            range_file(7, 9),
+            "from key 7 (bytes 8000000000000007) on and before key 9 (bytes 8000000000000009)",
+        ),
+        (range_file(7, 9), "    key 8 (bytes 8000000000000008): [8, "),
     ):
         assert said in as_text(check(evidence))
 
@@ -667,6 +679,69 @@ def test_the_report_gives_a_terminal_no_commands() -> None:
     evidence, trust = leaf_file(receipt, envelope)
     text = as_text(check(evidence, trust))
     assert all(character.isprintable() or character == "\n" for character in text)
+
+
+def test_a_call_is_reported_as_it_is_written() -> None:
+    key = signing_key(1)
+    calls = [["shed", "take_back", ["drill-1"]], ["shed", "count", []]]
+    body = encode([1, "simulated-net", key.public_key, 5, b"nonce", calls])
+    envelope = encode([body, key.sign(b"guildbook/sign/v1\0" + body)])
+    receipt = encode([tagged("transaction", body), 1, 0, 0, "", [], [None, 1], []])
+    text = as_text(check(*leaf_file(receipt, envelope)))
+    assert "    shed.take_back('drill-1')\n    shed.count()\n" in text
+
+
+def absence_text(key: bytes) -> str:
+    """The line of a report that says that there is no row under `key`."""
+    verdict = check(row_file(20))
+    text = as_text(replace(verdict, fact=AbsenceFact("shed.tools", key)))
+    assert all(character.isprintable() or character == "\n" for character in text)
+    return next(line for line in text.splitlines() if "no row under" in line).partition("under ")[2]
+
+
+def test_the_report_reads_the_components_of_a_key() -> None:
+    two = encode_text("saw-1") + encode_int(-3)
+    assert absence_text(two) == f"key 'saw-1', -3 (bytes {two.hex()});"
+    digest = bytes(range(0xC0, 0xE0))
+    assert (
+        absence_text(encode_int(5) + digest)
+        == f"key 5, {digest.hex()} (bytes {(encode_int(5) + digest).hex()});"
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"\0",
+        b"\0\0",
+        b"\x80\0",
+        b"saw",
+        encode_text("\x1b[2J"),
+        encode_text("\u202e"),
+        b"\xff\0\0",
+        encode_int(2**62),
+    ],
+)
+def test_a_key_that_cannot_be_read_is_reported_as_bytes(key: bytes) -> None:
+    assert absence_text(key) == f"key of bytes {key.hex()};"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        (b"", None, "has, from its first key to its last, these rows"),
+        (encode_int(1), None, "has, from key 1 (bytes 8000000000000001) on, these rows"),
+        (b"", encode_int(1), "has, before key 1 (bytes 8000000000000001), these rows"),
+        (
+            encode_text("a"),
+            prefix_end(encode_text("a")),
+            "has, where the key begins with 'a' (bytes 610000), these",
+        ),
+    ],
+)
+def test_the_report_says_which_keys_a_range_has(start: bytes, end: bytes | None, said: str) -> None:
+    verdict = check(range_file(20, 21))
+    assert said in as_text(replace(verdict, fact=RangeFact("shed.loans", start, end, ())))
 
 
 def test_the_report_in_json_has_the_same_facts() -> None:

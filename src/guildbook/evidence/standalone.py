@@ -29,6 +29,7 @@ MODULES: Final = (
     "primitives/hashing",
     "primitives/keys",
     "primitives/merkle_log",
+    "primitives/ordered",
     "primitives/proof",
     "primitives/protobuf",
     "primitives/state_tree",
