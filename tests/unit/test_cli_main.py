@@ -101,7 +101,7 @@ WRONG = [
     (["prove", "nothing"], "No such command 'nothing'"),
     (["prove", "receipt", "abc", "-o", "x"], "'abc' is not a transaction's id"),
     (["prove", "row", "units.accounts", "-o", "x"], "Missing argument"),
-    (["verify", "x.gbe"], "Missing option '--trust'"),
+    (["verify", "x.evidence"], "Missing option '--trust'"),
     (["trust", "nowhere"], "'nowhere' does not exist"),
     (["backup", "nowhere", "target"], "'nowhere' does not exist"),
     (["restore", "nowhere", "target"], "'nowhere' does not exist"),

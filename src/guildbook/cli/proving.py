@@ -21,8 +21,8 @@ TRANSACTION_ID_DIGITS = 64
 @click.command(
     cls=Command,
     examples=[
-        "guildbook verify redemption.gbe --trust trust.json",
-        "guildbook verify redemption.gbe --trust trust.json --json",
+        "guildbook verify redemption.evidence --trust trust.json",
+        "guildbook verify redemption.evidence --trust trust.json --json",
     ],
 )
 @click.argument("file", type=click.Path(path_type=Path))
@@ -116,7 +116,7 @@ _output = click.option(
 
 @prove.command(
     cls=Command,
-    examples=["guildbook prove receipt 7c0f...e2 -o redemption.gbe --node alliance"],
+    examples=["guildbook prove receipt 7c0f...e2 -o redemption.evidence --node alliance"],
 )
 @click.argument("transaction")
 @_output
@@ -134,7 +134,7 @@ def receipt(terminal: Terminal, transaction: str, output: Path, place: Place) ->
 
 @prove.command(
     cls=Command,
-    examples=["guildbook prove row points.lots 17 -o lot-17.gbe --node alliance"],
+    examples=["guildbook prove row points.lots 17 -o lot-17.evidence --node alliance"],
 )
 @click.argument("table")
 @click.argument("key", nargs=-1, required=True)
@@ -150,7 +150,7 @@ def row(terminal: Terminal, table: str, key: tuple[str, ...], output: Path, plac
 
 @prove.command(
     cls=Command,
-    examples=["guildbook prove absence points.debts member-7 kettle -o no-debt.gbe --node alliance"],
+    examples=["guildbook prove absence points.debts member-7 kettle -o no-debt.evidence --node alliance"],
 )
 @click.argument("table")
 @click.argument("key", nargs=-1, required=True)
@@ -170,8 +170,8 @@ def absence(terminal: Terminal, table: str, key: tuple[str, ...], output: Path, 
     "range",
     cls=Command,
     examples=[
-        "guildbook prove range points.programmes -o programmes.gbe --node alliance",
-        "guildbook prove range points.totals kettle -o kettle-totals.gbe --node alliance",
+        "guildbook prove range points.programmes -o programmes.evidence --node alliance",
+        "guildbook prove range points.totals kettle -o kettle-totals.evidence --node alliance",
     ],
 )
 @click.argument("table")
