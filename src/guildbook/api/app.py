@@ -22,6 +22,8 @@ from guildbook.api import events, evidence, log, reading, transactions
 from guildbook.api.openapi import OpenApi, get_openapi, openapi_document
 from guildbook.api.problem import (
     PROBLEM_MEDIA_TYPE,
+    MethodNotAllowed,
+    allowed_by,
     failure_document,
     headers_of,
     on_failure,
@@ -29,8 +31,10 @@ from guildbook.api.problem import (
     on_http_exception,
     problem_bytes,
     problem_of,
+    status_of,
 )
 from guildbook.api.services import ApiLimits, Services
+from guildbook.api.submit import Content, Submissions
 from guildbook.client.catalogue import CatalogueDocument
 from guildbook.primitives.errors import GuildbookError
 
@@ -49,7 +53,6 @@ _log = logging.getLogger("guildbook.api")
 @get("/events", media_type="text/event-stream")
 async def get_events(
     request: Request[Any, Any, Any],
-    services: NamedDependency[Services],
     feed: NamedDependency[events.EventFeed],
     from_: Annotated[
         str | None,
@@ -64,9 +67,15 @@ async def get_events(
 ) -> ASGIApp:
     """Events as server-sent events, in order, each once. ``Last-Event-ID`` goes on behind a position."""
     wanted = await asyncio.to_thread(
-        events.subscription, services, from_, request.headers.get("last-event-id"), contract, event, follow
+        events.subscription,
+        feed.services,
+        from_,
+        request.headers.get("last-event-id"),
+        contract,
+        event,
+        follow,
     )
-    stream: Any = events.Stream(services, feed, wanted)
+    stream: Any = events.Stream(feed, wanted)
     return stream  # type: ignore[no-any-return]
 
 
@@ -77,8 +86,6 @@ def get_metrics(services: NamedDependency[Services]) -> Response[bytes]:
 
 
 ROUTES: tuple[Any, ...] = (
-    transactions.submit_transaction,
-    transactions.submit_batch,
     transactions.get_transaction,
     transactions.prepare_call,
     reading.get_status,
@@ -114,14 +121,15 @@ def build_app(services: Services, software: str = "", pages: Sequence[Any] = ())
     ``pages`` are further route handlers of the framework, which get ``services`` as the interface's own do; they are
     behind the same guard, and not part of the description.
     """
+    submissions = Submissions(services)
     provided = {
         "services": services,
-        "sql_gate": reading.SqlGate(),
+        "sql_gate": reading.SqlGate(services),
         "feed": events.EventFeed(services),
         "openapi": OpenApi(),
-        "refusals": transactions.Refusals(),
+        "submissions": submissions,
     }
-    return Guard(_framework(provided, services.limits, software, pages), services)
+    return Guard(_framework(provided, services.limits, software, pages), services, submissions)
 
 
 def _framework(
@@ -154,7 +162,7 @@ def _giver(value: Any) -> Callable[[], Any]:
 
 def general_description() -> dict[str, Any]:
     """The OpenAPI document of the routes that every node has, without those of any contract."""
-    provided = dict.fromkeys(("services", "sql_gate", "feed", "openapi", "refusals"))
+    provided = dict.fromkeys(("services", "sql_gate", "feed", "openapi", "submissions"))
     nothing = CatalogueDocument("", {}, {}, {}, {}, {}, {})
     return openapi_document(_framework(provided, ApiLimits(), "", ()).openapi_schema.to_schema(), nothing)
 
@@ -162,9 +170,10 @@ def general_description() -> dict[str, Any]:
 class Guard:
     """Bounds requests, numbers and counts them, and answers what the application does not."""
 
-    def __init__(self, inner: Litestar, services: Services) -> None:
+    def __init__(self, inner: Litestar, services: Services, submissions: Submissions) -> None:
         self.inner = inner
         self._services = services
+        self._direct = {"/v1/transactions": submissions.one, "/v1/transactions/batch": submissions.batch}
         self._running = 0
         self._streams = 0
 
@@ -202,7 +211,7 @@ class Guard:
         else:
             self._running += 1
         try:
-            await self._inside(scope, receive if streaming else self._bounded(receive), answer)
+            await self._inside(scope, receive if streaming else self._bounded(receive, answer), answer)
         finally:
             if streaming:
                 self._streams -= 1
@@ -212,7 +221,12 @@ class Guard:
 
     async def _inside(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         try:
-            await self.inner(scope, receive, answer.send)  # type: ignore[arg-type]
+            if scope["path"] in self._direct:
+                await self._submitted(scope, receive, answer)
+            else:
+                await self.inner(scope, receive, answer.send)  # type: ignore[arg-type]
+        except GuildbookError as error:
+            await answer.refuse(error)
         except Exception as error:  # noqa: BLE001 - the rim: nobody may be left without an answer
             _log.error(
                 "request %s %s failed",
@@ -223,6 +237,20 @@ class Guard:
             )
             await answer.fail()
 
+    async def _submitted(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        """Serve one of the two routes that take transactions in."""
+        scope["path_template"] = scope["path"]
+        if scope["method"] != "POST":
+            raise MethodNotAllowed(scope["method"], scope["path"], "POST")
+        parts = []
+        while True:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                break
+        take = self._direct[scope["path"]]
+        await answer.give(await take(answer.media_type, scope["query_string"], b"".join(parts)))
+
     def _too_large(self) -> GuildbookError:
         most = self._services.limits.body_size_bytes_max
         return GuildbookError(
@@ -232,16 +260,15 @@ class Guard:
             most=most,
         )
 
-    def _bounded(self, receive: Receive) -> Receive:
+    def _bounded(self, receive: Receive, answer: "_Answer") -> Receive:
         """``receive`` with a bound on the size of the body, and on the time until it is there."""
         limits = self._services.limits
         received = 0
-        complete = False
         deadline = time.monotonic() + limits.body_timeout_s
 
         async def bounded() -> Message:
-            nonlocal received, complete
-            if complete:
+            nonlocal received
+            if answer.body_read:
                 return await receive()
             try:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
@@ -255,9 +282,9 @@ class Guard:
             if message["type"] == "http.disconnect":
                 raise GuildbookError("api.bad_request", "the caller went away before the body was there")
             received += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
             if received > limits.body_size_bytes_max:
                 raise self._too_large()
+            answer.body_read = not message.get("more_body", False)
             return message
 
         return bounded
@@ -277,12 +304,16 @@ class _Answer:
     def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
         self.status = 0
+        self.body_read = False
         self.started = time.perf_counter()
         self.request_id = secrets.token_hex(REQUEST_ID_BYTES)
         self.content_length = 0
+        self.media_type = ""
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and len(value) < 20:
                 self.content_length = int(value)
+            elif name == b"content-type":
+                self.media_type = value.partition(b";")[0].strip().lower().decode("latin-1")
         scope.setdefault("state", {})["request_id"] = self.request_id
 
     async def send(self, message: Message) -> None:
@@ -296,30 +327,34 @@ class _Answer:
             ]
         await self._send(message)
 
+    async def give(self, content: Content) -> None:
+        """Answer with ``content``."""
+        await self._whole(content.status, content.media_type, content.body, [])
+
     async def refuse(self, error: GuildbookError) -> None:
-        """Answer with a problem, unless the answer has begun."""
-        document = problem_of(error)
-        await self._document(document.status, problem_bytes(document), headers_of(document))
+        """Answer with a problem, unless the answer has begun; the connection ends where the body was not read."""
+        document = problem_of(error, status_of(error))
+        headers = {
+            **headers_of(document),
+            **({} if self.body_read else {"connection": "close"}),
+            **allowed_by(error),
+        }
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await self._whole(document.status, PROBLEM_MEDIA_TYPE, problem_bytes(document), pairs)
 
     async def fail(self) -> None:
         """Answer that the node failed, unless the answer has begun."""
         document = failure_document(self.request_id)
-        await self._document(document.status, problem_bytes(document), {})
+        await self._whole(document.status, PROBLEM_MEDIA_TYPE, problem_bytes(document), [])
 
-    async def _document(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+    async def _whole(
+        self, status: int, media_type: str, body: bytes, headers: Sequence[tuple[bytes, bytes]]
+    ) -> None:
         if self.status:
             return
-        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        length = (b"content-length", str(len(body)).encode())
+        kind = (b"content-type", media_type.encode())
         await self.send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
-                    (b"content-length", str(len(content)).encode()),
-                    (b"connection", b"close"),
-                    *pairs,
-                ],
-            }
+            {"type": "http.response.start", "status": status, "headers": [kind, length, *headers]}
         )
-        await self.send({"type": "http.response.body", "body": content, "more_body": False})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})

@@ -84,7 +84,7 @@ class EventFeed:
     """The events of blocks as they are sent. Those of the newest blocks are made once for all subscribers."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self.services = services
         self._kept: Kept[int, list[Told]] = Kept(BLOCKS_KEPT_MAX)
         self._making = asyncio.Lock()
 
@@ -93,7 +93,7 @@ class EventFeed:
         known = self._kept.get(height)
         if known is not None:
             return known
-        if height <= self._services.signal.height - BLOCKS_KEPT_MAX:
+        if height <= self.services.signal.height - BLOCKS_KEPT_MAX:
             return await asyncio.to_thread(self._read, height)
         async with self._making:
             known = self._kept.get(height)
@@ -103,7 +103,7 @@ class EventFeed:
             return known
 
     def _read(self, height: int) -> list[Told]:
-        reader = self._services.reader
+        reader = self.services.reader
         return [
             Told(one.index, one.contract, one.event, event_text(one))
             for one in reader.events_of(reader.view(), height)
@@ -118,8 +118,8 @@ def event_text(one: EventDocument) -> bytes:
 class Stream:
     """The answer to one subscriber, an ASGI application of its own."""
 
-    def __init__(self, services: Services, feed: EventFeed, wanted: Subscription) -> None:
-        self._services = services
+    def __init__(self, feed: EventFeed, wanted: Subscription) -> None:
+        self._services = feed.services
         self._feed = feed
         self._wanted = wanted
 

@@ -27,6 +27,14 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 OCTETS = "application/octet-stream"
 METHODS = ("get", "post")
+SUBMIT_TEXT = """Submit one signed transaction.
+
+The answer is its receipt, also when the contract refused (`outcome` says so); a transaction that may not be in a block
+is a problem. The same bytes again give the same receipt."""
+BATCH_TEXT = """Submit many signed transactions.
+
+The body is the canonical MessagePack array of envelopes; the answer the array of `[id, receipt, code]` in the same
+order, with the canonical receipt or the code of the error that kept the transaction out of the ledger."""
 PARAMETERS = {
     "contract": "The contract's name.",
     "command": "The command's name.",
@@ -72,7 +80,7 @@ def openapi_document(general: dict[str, Any], catalogue: CatalogueDocument) -> d
     document = copy.deepcopy(general)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemDocument"] = _problem_schema()
-    paths = document["paths"]
+    paths = document["paths"] = {**_submission_paths(), **document["paths"]}
     for path in paths.values():
         for method in path.values():
             method.update(_doc_parts(method.pop("description", "")))
@@ -114,32 +122,65 @@ def _problem_schema() -> Schema:
     }
 
 
-def _describe_bodies(paths: dict[str, Any]) -> None:
-    """What the framework cannot tell from a handler that reads the body itself."""
-    paths["/v1/transactions"]["post"]["requestBody"] = {
-        "required": True,
-        "content": {
-            MSGPACK: {"schema": {**BYTES, "description": "A signed envelope."}},
-            JSON: {
-                "schema": {
-                    "type": "object",
-                    "required": ["envelope"],
-                    "additionalProperties": False,
-                    "properties": {"envelope": {"type": "string", "pattern": "^([0-9a-f]{2})*$"}},
-                }
-            },
+def _submission_paths() -> dict[str, Any]:
+    """The two routes that are served before the framework."""
+    envelope = {
+        MSGPACK: {"schema": {**BYTES, "description": "A signed envelope."}},
+        JSON: {
+            "schema": {
+                "type": "object",
+                "required": ["envelope"],
+                "additionalProperties": False,
+                "properties": {"envelope": {"type": "string", "pattern": "^([0-9a-f]{2})*$"}},
+            }
         },
     }
-    paths["/v1/transactions/batch"]["post"]["requestBody"] = {
-        "required": True,
-        "content": {MSGPACK: {"schema": {**BYTES, "description": "The canonical array of envelopes."}}},
+    wait = {
+        "name": "wait",
+        "in": "query",
+        "required": False,
+        "description": "1: wait for the receipt; 0: answer at once.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 1, "default": 1},
     }
-    paths["/v1/transactions/batch"]["post"]["responses"] = {
-        "200": {
-            "description": "An array of [id, receipt or nil, error code or nil].",
-            "content": {MSGPACK: {"schema": BYTES}},
-        }
+    return {
+        "/v1/transactions": {
+            "post": {
+                "operationId": "SubmitTransaction",
+                "description": SUBMIT_TEXT,
+                "parameters": [wait],
+                "requestBody": {"required": True, "content": envelope},
+                "responses": {
+                    **_answer({"$ref": "#/components/schemas/ReceiptDocument"}, "The receipt."),
+                    "202": {
+                        "description": "The id, with wait=0.",
+                        "content": {JSON: {"schema": {"$ref": "#/components/schemas/PendingDocument"}}},
+                    },
+                },
+            }
+        },
+        "/v1/transactions/batch": {
+            "post": {
+                "operationId": "SubmitBatch",
+                "description": BATCH_TEXT,
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        MSGPACK: {"schema": {**BYTES, "description": "The canonical array of envelopes."}}
+                    },
+                },
+                "responses": {
+                    "200": {
+                        "description": "An array of [id, receipt or nil, error code or nil].",
+                        "content": {MSGPACK: {"schema": BYTES}},
+                    }
+                },
+            }
+        },
     }
+
+
+def _describe_bodies(paths: dict[str, Any]) -> None:
+    """What the framework cannot tell from a handler that reads the body itself."""
     for path, kind in (
         ("/v1/genesis", JSON),
         ("/v1/blocks/{height}/data", "application/protobuf"),

@@ -90,24 +90,42 @@ class MediaTypeNotRead(GuildbookError):
         )
 
 
+class MethodNotAllowed(GuildbookError):
+    """The address has no such method; ``allowed`` lists those that it has."""
+
+    def __init__(self, method: str, path: str, allowed: str) -> None:
+        super().__init__(
+            "api.bad_request",
+            f"{method} is not a method of {path}",
+            hint="see /v1/openapi.json",
+            method=method,
+        )
+        self.allowed = allowed
+
+
+def status_of(error: GuildbookError) -> int | None:
+    """The status of an error for which HTTP has a more exact one than the table; None: that of the table."""
+    if isinstance(error, MediaTypeNotRead):
+        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    return HTTPStatus.METHOD_NOT_ALLOWED if isinstance(error, MethodNotAllowed) else None
+
+
+def allowed_by(error: GuildbookError) -> dict[str, str]:
+    """The header that names the methods of an address."""
+    return {"allow": error.allowed} if isinstance(error, MethodNotAllowed) else {}
+
+
 def on_guildbook_error(_request: Request[Any, Any, Any], error: GuildbookError) -> Response[bytes]:
     """Answer an operational error."""
-    return _respond(
-        problem_of(error, HTTPStatus.UNSUPPORTED_MEDIA_TYPE if isinstance(error, MediaTypeNotRead) else None)
-    )
+    return _respond(problem_of(error, status_of(error)), allowed_by(error))
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer what the framework found wrong before a handler ran."""
     path = request.scope["path"][:FIELD_CHARS_MAX]
     if isinstance(error, MethodNotAllowedException):
-        told = bad_request(
-            f"{request.method} is not a method of {path}", "see /v1/openapi.json", method=request.method
-        )
-        return _respond(
-            problem_of(told, error.status_code),
-            {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"},
-        )
+        allowed = {name.lower(): value for name, value in (error.headers or {}).items()}.get("allow", "")
+        return on_guildbook_error(request, MethodNotAllowed(request.method, path, allowed))
     if isinstance(error, NotFoundException):
         return _respond(
             problem_of(

@@ -156,7 +156,8 @@ def get_query(
 class SqlGate:
     """Lets some statements run, lets some wait, and refuses the rest, so that SQL holds up nothing else."""
 
-    def __init__(self) -> None:
+    def __init__(self, services: Services) -> None:
+        self.services = services
         self._threads = ThreadPoolExecutor(SQL_RUNNING_MAX, "sql")
         self._open = 0
 
@@ -191,11 +192,10 @@ def sql_parameter(value: Any) -> Any:
 
 
 @post("/sql", status_code=200)
-async def post_sql(
-    services: NamedDependency[Services], sql_gate: NamedDependency[SqlGate], data: JSONBody[SqlRequest]
-) -> SqlAnswer:
+async def post_sql(sql_gate: NamedDependency[SqlGate], data: JSONBody[SqlRequest]) -> SqlAnswer:
     """Run one SELECT over the views; the answer names the height that it reflects."""
-    if services.sql is None:
+    sql = sql_gate.services.sql
+    if sql is None:
         raise GuildbookError(
             "api.unavailable", "this node keeps no views", hint="set views.enabled in guildbook.toml"
         )
@@ -204,7 +204,7 @@ async def post_sql(
         if isinstance(data.params, dict)
         else [sql_parameter(value) for value in data.params]
     )
-    ask = partial(services.sql, data.sql, parameters, at=data.at, wait_for=data.wait_for, limit=data.limit)
+    ask = partial(sql, data.sql, parameters, at=data.at, wait_for=data.wait_for, limit=data.limit)
     return await sql_gate.run(ask)
 
 
