@@ -45,6 +45,7 @@ from guildbook.evidence.source import LedgerSource
 from guildbook.evidence.trust import Trust, TrustedSet, format_trust
 from guildbook.evidence.verify import Verdict, verify
 from guildbook.foundation import FOUNDATION
+from guildbook.node.folder import NodeFolder, make_node
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.hashing import tagged
 from guildbook.primitives.keys import SigningKey, key_text
@@ -70,6 +71,8 @@ from guildbook_apps.points.contract import DAY_MS, EXPIRY_BATCH_LOTS_MAX, REVERS
 from guildbook_apps.points.workload import Command, made_up_lei, signer_of
 
 NETWORK = "points-demo"
+NODE_FOLDER = "node"
+"""What lies here goes on as a node when it is run."""
 ZONE = "Europe/London"
 OPERATOR = "harbour-alliance/steward"
 RISK_OFFICER = "harbour-alliance/risk"
@@ -137,9 +140,10 @@ class Summary:
 
 
 class DemoLedger:
-    """A solo ledger in ``folder`` whose clock is set by hand and whose keys follow from ``seed``.
+    """A node made in ``folder``, with a solo engine whose clock is set by hand and keys that follow from ``seed``.
 
-    Nothing about its keys is secret: whoever knows the seed can sign. It is for demonstrations alone.
+    Afterwards it is a node as any other: ``guildbook run`` goes on with it, in the time of the day. Nothing about its
+    keys is secret: whoever knows the seed can sign. It is for demonstrations alone.
     """
 
     def __init__(self, folder: Path, seed: int, start_ms: int) -> None:
@@ -156,7 +160,9 @@ class DemoLedger:
             validators=[GenesisValidator(key_text(validator.public_key), 1, "harbour-alliance")],
             organisations=self._organisations(),
             contracts=[GenesisContract(one.name, one.version, one.text) for one in contracts])
-        self.ledger = Ledger.create(RocksStore(folder), genesis, registry)
+        make_node(folder, genesis, validator, settings={"applications": ["points"]},
+                  keys={name.rpartition("/")[2]: key for name, key in self.keys.items()})
+        self.ledger = Ledger(RocksStore(NodeFolder(folder).store), registry)
         self.engine = SoloEngine(self.ledger, validator, SoloSettings(gather_ms=0, signature_workers=0),
                                  clock=self._clock, on_block=self._committed)
         self.trust = Trust(NETWORK, (TrustedSet(genesis.validator_set),))
@@ -466,9 +472,10 @@ def run_demo(out_dir: Path, *, purchases: Path | None = None, seed: int = 20,
              progress: Progress | None = None) -> Summary:
     """Run the alliance over ``purchases`` (a file or folder in the layout of Online Retail; None: made-up ones).
 
-    ``out_dir`` is a new or empty folder: it gets the ledger, a picture, an evidence file with its trust anchor and
-    verdict, the malformed lines, and a summary. The same purchases and ``seed`` give the same points. Raises
-    ``Difference`` should the ledger and the auditor disagree, and GuildbookError ``store.not_empty``, ``cli.usage``.
+    ``out_dir`` is a new or empty folder: it gets the folder ``node`` with the ledger, a picture, an evidence file with
+    its trust anchor and verdict, the malformed lines, and a summary. The same purchases and ``seed`` give the same
+    points. Raises ``Difference`` should the ledger and the auditor disagree, and GuildbookError ``store.not_empty``,
+    ``cli.usage``.
     """
     started = time.perf_counter()
     if out_dir.exists() and any(out_dir.iterdir()):
@@ -478,7 +485,7 @@ def run_demo(out_dir: Path, *, purchases: Path | None = None, seed: int = 20,
     told: Progress = _silent if progress is None else progress
     files = purchase_files(purchases) if purchases is not None else write_purchases(out_dir / "purchases", seed)
     first_day_ms = _first_moment(files) // DAY_MS * DAY_MS
-    ledger = DemoLedger(out_dir / "ledger", seed, first_day_ms - DAY_MS)
+    ledger = DemoLedger(out_dir / NODE_FOLDER, seed, first_day_ms - DAY_MS)
     try:
         salt = hashlib.sha256(f"guildbook points demo salt {seed}".encode()).digest()[:16]
         alliance = Alliance(ledger, seed, salt)
@@ -495,7 +502,7 @@ def run_demo(out_dir: Path, *, purchases: Path | None = None, seed: int = 20,
             len(files), alliance.desk.tally, bad_lines, len(alliance.book.members), alliance.book.transactions,
             dict(sorted(alliance.book.refusals.items())), ledger.ledger.head.height, alliance.ledger_seconds, 0.0,
             alliance.totals(), dict(sorted(alliance.book.claims.items())), alliance.days, alliance.rows_compared,
-            second_reading, verdict, [])
+            second_reading, verdict, [out_dir / NODE_FOLDER])
         (out_dir / "largest-redemption.evidence").write_bytes(evidence)
         (out_dir / "trust.json").write_bytes(format_trust(ledger.trust))
         (out_dir / "verdict.txt").write_text(as_text(verdict), "utf-8")
@@ -661,6 +668,9 @@ def print_summary(summary: Summary, console: Console) -> None:
                       highlight=False, soft_wrap=True)
     for path in summary.written:
         console.print(f"  {path}", highlight=False, soft_wrap=True)
+    node = next(path for path in summary.written if path.name == NODE_FOLDER)
+    console.print(f'Ask it: guildbook sql "SHOW TABLES" --node {node}\nRun it: guildbook run {node}', highlight=False,
+                  soft_wrap=True, markup=False)
 
 
 def _settlement(claims_minor: dict[tuple[str, str, str], int]) -> Columns:

@@ -7,11 +7,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from guildbook.chain.ledger import Ledger
+from guildbook.client.keyfile import read_key
 from guildbook.evidence.trust import parse_trust
 from guildbook.evidence.verify import verify
+from guildbook.foundation import FOUNDATION
+from guildbook.node.applications import load_applications
+from guildbook.node.config import read_config
+from guildbook.node.folder import NodeFolder, stored_genesis
 from guildbook.primitives.errors import GuildbookError
+from guildbook.runtime.registry import Registry
+from guildbook.state.rocks import RocksStore
 from guildbook_apps.points import demo
 from guildbook_apps.points.adapter import MERCHANTS, write_purchases
+from guildbook_apps.points.contract import Points
 from shared_data import shared
 
 SAMPLE = Path(demo.__file__).parent / "samples" / "purchases.csv"
@@ -56,6 +65,25 @@ def test_the_evidence_left_behind_verifies_from_its_files_alone(sample):
     assert [call.command for call in verdict.fact.signed.calls] == ["redeem"]
 
 
+def test_the_ledger_left_behind_is_a_node_that_can_be_run(sample):
+    out, summary, _told = sample
+    folder = NodeFolder(out / "node")
+    config = read_config(folder.config, {})
+    assert list(config.applications) == ["points"]
+    assert stored_genesis(folder).network == "points-demo"
+    for name in ("validator", "steward", "officer-moss-and-fern", "wallet-00"):
+        assert read_key(folder.keys / f"{name}.key").public_key
+    registry = Registry()
+    for contract in (*FOUNDATION, *load_applications(list(config.applications))):
+        registry.install(contract)
+    ledger = Ledger(RocksStore(folder.store), registry)
+    try:
+        assert ledger.head.height >= summary.blocks
+        assert len(list(ledger.view().rows(Points.tables["members"].schema))) == summary.members
+    finally:
+        ledger.close()
+
+
 def test_everything_that_is_said_to_be_written_is_there(sample):
     out, summary, told = sample
     assert all(path.stat().st_size > 0 for path in summary.written)
@@ -70,6 +98,7 @@ def test_the_summary_can_be_read(sample):
     demo.print_summary(summary, Console(file=text, width=140))
     assert "no point was lost or invented" in text.getvalue()
     assert "Settlement preview" in text.getvalue()
+    assert f'guildbook sql "SHOW TABLES" --node {_out / "node"}' in text.getvalue()
     assert f"{summary.programmes['leaves']['issued']:,}" in text.getvalue()
 
 
