@@ -14,8 +14,10 @@ help:  ## This list
 setup:  ## Make or mend .venv: locked versions, checked hashes; quick when nothing changed
 	@scripts/setup
 
-demo: setup  ## A points alliance from start to proof, on this machine, in about a minute
-	@$(GUILDBOOK) demo points
+demo: setup  ## A points alliance from start to proof, in seconds once set up; it writes below build/
+	@out=build/points-demo; number=2; \
+	while [ -e "$$out" ]; do out=build/points-demo-$$number; number=$$((number + 1)); done; \
+	$(GUILDBOOK) demo points --out "$$out"
 
 test: check  ## Everything that must hold: lint, types, imports, then the tests (without the long ones)
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal
