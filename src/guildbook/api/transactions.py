@@ -22,6 +22,8 @@ from guildbook.client.documents import PendingDocument, PreparedDocument, Receip
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.keys import check_public_key, parse_key_text
 from guildbook.runtime.arguments import from_json
+from guildbook.runtime.parameters import parameters_in_force
+from guildbook.state.overlay import Overlay
 from guildbook.state.record import INT64_MAX
 
 NONCE_SIZE_BYTES = 16
@@ -101,7 +103,8 @@ def prepare_call(
         nonce = secrets.token_bytes(NONCE_SIZE_BYTES) if data.nonce is None else bytes.fromhex(data.nonce)
     except ValueError:
         raise bad_request("the nonce is not hexadecimal", "write 8 to 32 bytes as hexadecimal text") from None
-    valid_until = view.head.height + VALIDITY_BLOCKS if data.valid_until is None else data.valid_until
+    ahead = min(VALIDITY_BLOCKS, parameters_in_force(Overlay(view.reader)).validity_blocks_max)
+    valid_until = view.head.height + ahead if data.valid_until is None else data.valid_until
     body = encode_body(view.network, key, valid_until, nonce, [(document.contract, document.name, arguments)])
     return PreparedDocument(
         transaction_id(body).hex(), body.hex(), (SIGN_PREFIX + body).hex(), valid_until, nonce.hex()
