@@ -3,6 +3,9 @@
 import datetime
 import os
 import shutil
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from decimal import Decimal
@@ -583,6 +586,34 @@ def test_one_process_has_the_views_at_a_time(tmp_path):
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):
     refused("store.io", Views, tmp_path / "nowhere" / "v", "test-net")
     refused("store.io", Views, tmp_path, "test-net")
+
+
+def test_a_full_disk_is_named_and_the_feed_goes_on_when_there_is_room(tmp_path):
+    """A limit on the size of a file stands for a full disk; it holds for a whole process, so it gets its own."""
+    program = textwrap.dedent("""
+        import resource, sys
+        from guildbook.primitives.errors import GuildbookError
+        from guildbook.views.database import Views
+        from views_chain import SCHEMA, Book, lot
+        book = Book()
+        for height in range(40):
+            book.block({("points.lots", number): lot(number, units=height) for number in range(50)})
+        no_limit = resource.RLIM_INFINITY
+        with Views(sys.argv[1], "test-net", SCHEMA) as views:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, no_limit))
+            try:
+                for block in book.blocks:
+                    views.apply([block])
+            except GuildbookError as error:
+                print(error.code)
+            stopped = views.height
+            print(0 < stopped < 39, views.query("SELECT DISTINCT units FROM points.lots").rows == [(stopped,)])
+            resource.setrlimit(resource.RLIMIT_FSIZE, (no_limit, no_limit))
+            print(views.apply(book.blocks), views.query("SELECT DISTINCT units FROM points.lots").rows)
+        """)
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "v")], capture_output=True, text=True,
+                          check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.stdout.splitlines() == ["store.full", "True True", "39 [(39,)]"]
 
 
 def test_closed_views_answer_no_more(tmp_path):

@@ -205,7 +205,7 @@ def test_a_statement_that_was_running_when_the_process_died_is_told(views):
 
 
 def test_a_process_that_takes_too_much_memory_fails_the_statement_alone(tmp_path, store):
-    settings = ViewsSettings(process_bytes_max=500 * 2**20)
+    settings = ViewsSettings(overhead_bytes_max=400 * 2**20)
     with ViewsProcess(tmp_path / "v", "test-net", SCHEMA, store.read_changes, settings=settings) as views:
         views.wait_for(9, 30_000)
         doubled = "SELECT string_agg(md5(i::VARCHAR), '') AS x FROM range(100000) t(i)"

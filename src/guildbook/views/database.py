@@ -42,7 +42,7 @@ from guildbook.views.scope import Scope
 from guildbook.views.settings import DEFAULT_SETTINGS, ViewsSettings
 from guildbook.views.sql import Statement, StatementChecker, not_allowed
 
-BATCH_ROWS_MAX = 20_000
+BATCH_ROWS_MAX = 10_000
 """So many rows are appended in one transaction before the next begins, at the end of a block."""
 FETCH_ROWS = 1_000
 """Rows taken from the database at a time."""

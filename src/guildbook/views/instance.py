@@ -9,6 +9,8 @@ about the database knows when to read it again.
 """
 
 import contextlib
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -29,6 +31,8 @@ the last, unfinished group of each table again, and the feed waits for that."""
 _BROKEN = (duckdb.InternalException, duckdb.FatalException)
 _WRONG = (duckdb.ParserException, duckdb.SyntaxException, duckdb.BinderException, duckdb.CatalogException,
           duckdb.InvalidTypeException, duckdb.NotImplementedException)
+_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+"""How the system says that there is no room."""
 _DRAWN: dict[str, type[duckdb.Error]] = {
     "Out of Memory Error": duckdb.OutOfMemoryException, "IO Error": duckdb.IOException,
     "Serialization Error": duckdb.SerializationException}
@@ -111,7 +115,7 @@ class Instance:
             yield
         except _BROKEN as error:
             self._broken = self._broken or not self._answers()
-            if "No space left" in str(error):
+            if _is_full(error):
                 raise _full(self._path, error) from error
             raise unavailable(f"the database failed and is opened again: {_text(error)}") from error
         finally:
@@ -224,6 +228,10 @@ def corrupt(path: Path, error: BaseException) -> GuildbookError:
                           path=str(path))
 
 
+def _is_full(error: duckdb.Error) -> bool:
+    return any(reason in str(error) for reason in _FULL)
+
+
 def _full(path: Path, error: BaseException) -> GuildbookError:
     return GuildbookError("store.full", f"there is no room for the views at {path}: {_text(error)}",
                           hint="free space on the volume; the views go on from their last height", path=str(path))
@@ -252,7 +260,7 @@ def opening(path: Path) -> Iterator[None]:
         if "Could not set lock on file" in text or "already attached" in text:
             raise GuildbookError("store.locked", f"another process has the views at {path} open",
                                  hint="stop the other node, or ask it", path=str(path)) from error
-        if "No space left" in text:
+        if _is_full(error):
             raise _full(path, error) from error
         if "Permission denied" in text or not path.parent.is_dir() or path.is_dir():
             raise GuildbookError("store.io", f"the views at {path} cannot be opened: {_text(error)}",
@@ -270,7 +278,7 @@ def feeding(path: Path) -> Iterator[None]:
     except (*_BROKEN, duckdb.OutOfMemoryException):
         raise
     except duckdb.Error as error:
-        if "No space left" in str(error):
+        if _is_full(error):
             raise _full(path, error) from error
         if _is_damage(error):
             raise corrupt(path, error) from error
@@ -314,7 +322,7 @@ def _interrupted(reader: Reader, time_ms_max: int) -> GuildbookError:
 
 
 def _answered(error: duckdb.Error) -> GuildbookError:
-    if isinstance(error, duckdb.OutOfMemoryException):
+    if isinstance(error, duckdb.OutOfMemoryException) or (_is_full(error) and isinstance(error, duckdb.IOException)):
         return GuildbookError("sql.too_large", "the statement needs more memory or temporary disk than it may use",
                               hint="group or sort fewer rows, or export the table and query the export")
     if _is_damage(error):

@@ -17,8 +17,8 @@ class ViewsSettings(msgspec.Struct, frozen=True, array_like=True):
 
     The rest is for the views' own process. ``coalesce_ms``: blocks that arrive within it go into one database
     transaction. ``queries_max``: statements that run at once; ``waiting_max``: statements that may wait besides.
-    ``process_bytes_max``: what the process may hold in all, beyond which the system refuses it memory and the statement
-    that asked for it fails (0: no bound).
+    ``overhead_bytes_max``: what the process may hold besides ``memory_bytes_max``; beyond that the system refuses it
+    memory, and the statement that asked for it fails (0: no bound).
     """
 
     memory_bytes_max: int = 128 * _MIB
@@ -29,7 +29,7 @@ class ViewsSettings(msgspec.Struct, frozen=True, array_like=True):
     coalesce_ms: int = 200
     queries_max: int = 4
     waiting_max: int = 64
-    process_bytes_max: int = 1024 * _MIB
+    overhead_bytes_max: int = 896 * _MIB
 
 
 DEFAULT_SETTINGS = ViewsSettings()

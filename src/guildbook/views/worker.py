@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 from guildbook.primitives.errors import GuildbookError
@@ -122,6 +123,10 @@ class Worker:
         except (OverflowError, MemoryError) as error:
             self._say_failed(question.number, GuildbookError("sql.too_large", f"the answer cannot be sent: {error}",
                                                              hint="ask for fewer or smaller values"))
+        except Exception as error:  # noqa: BLE001 - whoever asked waits for an answer, also to our mistakes
+            traceback.print_exc()
+            self._say_failed(question.number, GuildbookError("views.unavailable", f"the views met a mistake: {error!r}",
+                                                             hint="report the statement; other statements go on"))
         finally:
             with self._sending:
                 self._waiting -= 1
@@ -155,8 +160,9 @@ class Worker:
 
 def _bound_memory(settings: ViewsSettings) -> None:
     """Have the operating system refuse memory beyond a bound, so that no statement can take the machine's."""
-    if settings.process_bytes_max:
-        resource.setrlimit(resource.RLIMIT_DATA, (settings.process_bytes_max, settings.process_bytes_max))
+    if settings.overhead_bytes_max:
+        bound = settings.memory_bytes_max + settings.overhead_bytes_max
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
 
 
 def main(arguments: list[str]) -> int:
