@@ -2,10 +2,15 @@
 
 import inspect
 
+import pytest
+
 import sample_contract
 from agent_contract import Agent
+from guildbook.chain.bundle import encode_bundle
 from guildbook.chain.ledger import Ledger
+from guildbook.chain.receipt import decode_receipt
 from guildbook.chain.replay import compare, replay
+from guildbook.chain.transition import BlockInput
 from guildbook.engine.crash import CrashPoints
 from guildbook.engine.solo import SoloEngine, SoloSettings
 from guildbook.runtime.registry import Registry, source_hash
@@ -96,6 +101,73 @@ def test_replay_runs_each_block_under_its_own_code():
     scratch = MemoryStore()
     assert list(replay(view, scratch, Registry())) == []
     assert list(compare(view.reader, scratch)) == []
+
+
+WIDER = (
+    FIRST.replace('name="units", version=1', 'name="units", version=2')
+    .replace("    units: NonNegative\n", "    units: NonNegative\n    note: Code | None = None\n")
+    .replace(
+        "    @query\n    def total",
+        '    @command\n    def annotate(self, account: Code, note: Code) -> None:\n        """Note something."""\n'
+        "        row = self.accounts.get(account)\n"
+        "        require(row is not None, NotEnough, wanted=0, free=0)\n"
+        "        if row is not None:\n            self.accounts.update(row, note=note)\n\n    @query\n    def total",
+    )
+)
+MIGRATION = (
+    '    @migration(from_version=1)\n    def bring(self) -> None:\n        """Brings the rows along."""\n'
+    "        for account in self.accounts.find(index=()):\n            self.accounts.update(account, {})\n\n"
+)
+
+
+@pytest.mark.parametrize("with_migration", [False, True])
+def test_rows_that_were_read_under_the_old_code_are_read_anew_under_the_next(with_migration):
+    text = WIDER
+    if with_migration:
+        text = text.replace(
+            "from guildbook.contract import (", "from guildbook.contract import (\n    migration,"
+        ).replace("    @query\n    def total", MIGRATION.format('note="old"') + "    @query\n    def total")
+    ledger = TestLedger(Units, actors=ACTORS)
+    anna = ledger.actor("mill/anna")
+    for account in ("x", "y"):
+        anna.units.issue(account, 5)
+    height = release(ledger, text, 2, in_blocks=3)
+    while ledger.ledger.head.height < height - 1:
+        anna.units.issue("x", 1)
+    cold = Ledger(ledger.store, Registry())
+    for call in (
+        ("units.issue", ("x", 1), {}),
+        ("units.annotate", ("y", "new"), {}),
+        ("units.annotate", ("x", "n"), {}),
+    ):
+        envelope = ledger.sign(anna, [call])
+        head = ledger.ledger.head
+        block = BlockInput(head.height + 1, head.time_ns + 1, [encode_bundle([envelope])])
+        warm, anew = ledger.ledger.apply(block), cold.apply(block)
+        assert decode_receipt(warm.receipts[0]).code == ""
+        assert (warm.app_hash, warm.changes) == (anew.app_hash, anew.changes)
+        ledger.ledger.commit(warm)
+        cold = Ledger(ledger.store, Registry())
+    assert [row.note for row in ledger.rows("units.accounts")] == ["n", "new"]
+
+
+@pytest.mark.parametrize("mistake", ["units=1 // 0", "units=-1", "units=account.units + 2**70", "other=1"])
+def test_a_migration_that_fails_leaves_nothing_and_the_earlier_release_running(mistake):
+    text = SECOND.replace("units=account.units * 2", mistake)
+    ledger = TestLedger(Units, actors=ACTORS)
+    anna = ledger.actor("mill/anna")
+    for account in ("x", "y"):
+        anna.units.issue(account, 5)
+    height = release(ledger, text, 2, in_blocks=3)
+    while ledger.ledger.head.height < height:
+        ledger.cut([])
+    assert len(ledger.faults) == 1
+    assert ledger.ledger.view().releases()["units"].version == 1
+    anna.units.issue("x", 1)
+    assert ledger.query("units.total") == 11
+    again = Ledger(ledger.store, Registry())
+    assert again.view().releases()["units"].version == 1
+    assert [row.version for row in ledger.rows("governance.releases", "units")] == [1]
 
 
 def test_an_inner_call_keeps_the_bounds_and_permissions_of_the_one_called():

@@ -8,6 +8,7 @@ signer active, then its calls. A failure before the calls makes it invalid: it s
 effect and does not use up its id.
 """
 
+import traceback
 from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import sha256
@@ -31,8 +32,8 @@ from guildbook.primitives.state_tree import TreeUpdate
 from guildbook.runtime.call import Applied, Execution, Fault, Refused
 from guildbook.runtime.identity import Refusal
 from guildbook.runtime.parameters import Parameters, parameters_in_force
-from guildbook.runtime.registry import LoadedContract, Registry
-from guildbook.runtime.releases import active_releases, source_text
+from guildbook.runtime.registry import Registry
+from guildbook.runtime.releases import RELEASES, Release, active_releases, source_text
 from guildbook.state import layout
 from guildbook.state.overlay import Overlay, RowDifference
 
@@ -113,25 +114,55 @@ def begin_block(
 ) -> Execution:
     """The execution of a block: its releases are looked up, and those which begin at this height migrate.
 
-    Without ``migrate`` the execution is for reading only.
+    A release whose migration fails is withdrawn, and the one before it goes on: it must not stop every node at one
+    height. Without ``migrate`` the execution is for reading only.
     """
-    releases = active_releases(overlay, height, registry)
-    earlier = active_releases(overlay, height - 1, registry) if height > 1 and migrate else releases
-    active: dict[str, LoadedContract] = {}
-    for name, release in releases.items():
-        active[name] = registry.resolve(release.source, partial(source_text, overlay, release.source))
-    execution = Execution(
-        overlay, active, network, height, time_ns // NANOSECONDS_PER_MILLISECOND, parameters_in_force(overlay)
-    )
+    mark = overlay.begin(1 << 62)
+    failed: list[Release] = []
+    faults: list[Fault] = []
+    while True:
+        overlay.rollback(mark)
+        for release in failed:
+            overlay.write(RELEASES, RELEASES.key_of(release), None)
+        releases = active_releases(overlay, height, registry)
+        earlier = active_releases(overlay, height - 1, registry) if height > 1 and migrate else releases
+        if {name: one.source for name, one in releases.items()} != {
+            name: one.source for name, one in earlier.items()
+        }:
+            overlay.forget()
+        active = {
+            name: registry.resolve(one.source, partial(source_text, overlay, one.source))
+            for name, one in releases.items()
+        }
+        now = time_ns // NANOSECONDS_PER_MILLISECOND
+        execution = Execution(overlay, active, network, height, now, parameters_in_force(overlay))
+        broken = _migrate(execution, releases, earlier, faults)
+        if broken is None:
+            execution.faults.extend(faults)
+            return execution
+        failed.append(broken)
+
+
+def _migrate(
+    execution: Execution, releases: dict[str, Release], earlier: dict[str, Release], faults: list[Fault]
+) -> Release | None:
+    """Run the migrations of the releases that begin; returns the first that failed, with its fault noted."""
     for name, release in releases.items():
         before = earlier.get(name)
-        if before is not None and before.version != release.version:
-            contract = execution.contract(name)
-            method = type(contract).migrations.get(before.version)
-            if method is not None:
-                overlay.begin(1 << 62)
-                getattr(contract, method)()
-    return execution
+        if before is None or before.version == release.version:
+            continue
+        contract = execution.contract(name)
+        method = type(contract).migrations.get(before.version)
+        if method is None:
+            continue
+        try:
+            getattr(contract, method)()
+        except (MemoryError, RecursionError):
+            raise
+        except Exception:  # noqa: BLE001 - whatever its author did wrong, the release does not begin
+            faults.append(Fault(b"", name, method, traceback.format_exc()))
+            return release
+    return None
 
 
 class _Judge:

@@ -5,7 +5,10 @@ would take longer than checking. When workers die, checks go on in this process 
 """
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -24,9 +27,18 @@ def check_parts(parts: Sequence[Part]) -> bytes:
     return bytes(verify(key, SIGN_PREFIX + body, signature) for key, body, signature in parts)
 
 
-def _leave_interrupts() -> None:
+def _begin_worker() -> None:
     """Ctrl-C reaches a whole group of processes; the node alone decides what then becomes of its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A node that was killed cannot stop its workers: they end by themselves."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(0)
 
 
 class SignatureChecker:
@@ -40,7 +52,7 @@ class SignatureChecker:
 
     def _start(self) -> None:
         self._pool = ProcessPoolExecutor(
-            self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts
+            self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
         )
         for _ in range(self._workers):
             self._pool.submit(check_parts, [])

@@ -13,11 +13,13 @@ everything that was acknowledged can be proven. The application hash does not mo
 ledger stays still.
 """
 
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -47,6 +49,9 @@ PROOF_DELAY_MS = 60
 PENDING_TRANSACTIONS_MAX = 100_000
 """Transactions that may wait for a block; more are told to come again."""
 STOP_WAIT_S = 30
+
+
+_log = logging.getLogger("guildbook.engine")
 
 
 class SoloSettings(msgspec.Struct, frozen=True):
@@ -116,7 +121,8 @@ class _Waiting:
     def finish(self) -> None:
         """Complete the future when every answer is there."""
         if not self.left and not self.future.done():
-            self.future.set_result([one for one in self.answers if one is not None])
+            with suppress(InvalidStateError):  # another thread gave the last answer too, and was first
+                self.future.set_result([one for one in self.answers if one is not None])
 
 
 class _Pending:
@@ -374,6 +380,14 @@ class SoloEngine:
         self._crash.passed("after_write")
         written = time.perf_counter_ns()
         self._last_commit = commit
+        for fault in result.faults:
+            where = f"{fault.contract}.{fault.command}"
+            _log.error(
+                "height %d: a fault in %s, which its author has to mend:\n%s",
+                result.height,
+                where,
+                fault.text,
+            )
         if any(one.schema.name == "governance.parameters" for one in result.differences):
             self._parameters = self._read_parameters()
         if self._on_block is not None:

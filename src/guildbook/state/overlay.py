@@ -102,6 +102,10 @@ class Overlay:
         self.touched_max = 1 << 62
         self.watched_writes = 0
 
+    def forget(self) -> None:
+        """Forget decoded committed rows: a release may change what the bytes of a row are decoded to."""
+        self._cache.clear()
+
     # reading ---------------------------------------------------------------------------------------------
 
     def peek(self, schema: TableSchema, key: bytes) -> Any:
