@@ -251,6 +251,20 @@ def check_stopped(tmp_path, number, status):
     assert [one.name for one in tmp_path.iterdir()] == ["node"]
 
 
+def test_ctrl_c_inside_generated_code_ends_with_130_too(tmp_path):
+    program = (
+        "import sys, guildbook.runtime.gate as gate\n"
+        "def interrupted(*_arguments): exec('raise KeyboardInterrupt')\n"
+        "gate.check_source = interrupted\n"
+        "from guildbook.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "contract.py").write_text("")
+    words = [sys.executable, "-c", program, "gate", str(tmp_path / "contract.py")]
+    ran = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=60)
+    assert (ran.returncode, ran.stderr) == (rim.EXIT_INTERRUPTED, "stopped\n")
+
+
 def test_text_cannot_steer_the_terminal():
     assert shown("a\x1b[31mb\r\n\x07") == "a\\x1b[31mb\\r\\n\\x07"
     assert shown("Zürich 数量") == "Zürich 数量"

@@ -1,5 +1,6 @@
 """Founding a node and running it, as processes: ready, stopped, asked twice."""
 
+import contextlib
 import json
 import os
 import signal
@@ -216,3 +217,30 @@ def test_status_of_a_stopped_node_is_that_of_its_store(run, tmp_path):
     assert document["running"] is False
     assert document["url"] is None
     assert document["log_size"] == 2
+
+
+def test_ctrl_c_reaches_every_process_of_a_node_and_none_complains(run, tmp_path):
+    """A terminal sends it to the whole group: node, views and signature workers."""
+    folder = founded(tmp_path / "node", sequencer__signature_workers=1)
+    running, _line = started(folder, start_new_session=True)
+    key = folder / "keys" / "admin.key"
+    run.done("call", "units.issue", "to=a", "units=3", "--key", key, "--node", folder)
+    run.done("sql", "SELECT 1", "--node", folder)
+    os.killpg(running.pid, signal.SIGINT)
+    ran = finished(running, 30)
+    assert ran.status == 0, ran
+    assert "Traceback" not in ran.err
+    assert "stopped at block" in ran.err
+
+
+@pytest.mark.parametrize("words", [["query", "units.total"], ["status"]])
+def test_ctrl_c_ends_a_read_of_a_stopped_node_at_any_moment(tmp_path, words):
+    folder = founded(tmp_path / "node")
+    for delay_s in (0.3, 0.7, 1.2):
+        running = process(*words, "--node", folder, start_new_session=True)
+        time.sleep(delay_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGINT)
+        ran = finished(running, 30)
+        assert ran.status in (0, 130), (delay_s, ran)
+        assert "Traceback" not in ran.err, (delay_s, ran.err)

@@ -94,6 +94,9 @@ def _run(words: list[str], terminal: Terminal) -> int:
         sys.stdout.flush()
         return done.exit_code
     except (click.Abort, KeyboardInterrupt):
+        # An interrupt that has passed through exec() of text counts as unhandled for ever, and the interpreter would
+        # end by the signal in place of the status (CPython, run_eval_code_obj); running any text forgets it.
+        exec("")  # noqa: S102 - the empty text
         terminal.note("stopped")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
