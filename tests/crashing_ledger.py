@@ -14,8 +14,8 @@ import sys
 import threading
 from pathlib import Path
 
-from guildbook.chain.ledger import Ledger
-from guildbook.chain.receipt import Outcome, decode_receipt
+from guildbook.chain.ledger import Ledger, View
+from guildbook.chain.receipt import Location, Outcome, decode_receipt
 from guildbook.chain.replay import check_chain, compare, replay
 from guildbook.chain.transaction import build_transaction, decode_transaction
 from guildbook.engine.solo import SoloEngine, SoloSettings
@@ -36,14 +36,14 @@ AHEAD_MAX = 2 * CLIENTS * BATCH_MAX
 SETTINGS = SoloSettings(gather_ms=1, proof_delay_ms=3, signature_workers=0)
 
 
-def found(folder):
+def found(folder: Path) -> None:
     """Found a ledger in ``folder``."""
     store = RocksStore(folder)
     TestLedger(Units, actors={"mill/anna": ["units:issuer"]}, store=store, check_invariants=False)
     store.close()
 
 
-def registry():
+def registry() -> Registry:
     """The contracts that the ledger was founded with."""
     made = Registry()
     for contract in (*FOUNDATION, Units):
@@ -51,7 +51,7 @@ def registry():
     return made
 
 
-def envelope(number):
+def envelope(number: int) -> bytes:
     """Transaction ``number``: it issues ``number`` + 1 units to an account; every seventh is refused."""
     call = ("units", "issue", [f"account-{number % 50}", number + 1])
     if number % 7 == 3:
@@ -59,9 +59,9 @@ def envelope(number):
     return build_transaction(NETWORK, key_of("mill/anna"), 1_000_000, number.to_bytes(16, "big"), [call])
 
 
-def opened(folder, **options):
+def opened(folder: Path) -> Ledger:
     """The ledger in ``folder``."""
-    store = RocksStore(folder, must_exist=True, **options)
+    store = RocksStore(folder, must_exist=True)
     try:
         return Ledger(store, registry())
     except BaseException:
@@ -69,20 +69,20 @@ def opened(folder, **options):
         raise
 
 
-def running(ledger):
+def running(ledger: Ledger) -> SoloEngine:
     """An engine on ``ledger``, started. The crash point comes from the environment."""
     engine = SoloEngine(ledger, key_of("validator"), SETTINGS)
     engine.start()
     return engine
 
 
-def write(folder, first, seed):
+def write(folder: Path, first: int, seed: int) -> None:
     """Submit transactions from number ``first`` in several threads, and acknowledge each; ends when the engine does."""
     engine = running(opened(folder))
     numbers = iter(range(first, 1 << 62))
     drawing = threading.Lock()
 
-    def client(own):
+    def client(own: int) -> None:
         rng = random.Random(seed * 100 + own)
         while engine.failure is None:
             with drawing:
@@ -107,7 +107,7 @@ def write(folder, first, seed):
     os.write(1, f"failed {code}\n".encode())
 
 
-def check(folder, acknowledged, tried):
+def check(folder: Path, acknowledged: set[int], tried: int) -> int:
     """Hold the ledger in ``folder`` to its word; ``acknowledged`` are numbers, ``tried`` is one more than the last.
 
     Then hand in everything that was tried: all of it is in the ledger once, and the books balance. Returns one more
@@ -147,19 +147,16 @@ def check(folder, acknowledged, tried):
         gc.collect()  # what still reads a moment of the store keeps it open
 
 
-def ids_of(view):
+def ids_of(view: View) -> list[bytes]:
     """The ids of all transactions that were applied or rejected, in the order of the log."""
-    found_ids = []
+    found_ids: list[bytes] = []
     for height in range(1, view.head.height + 1):
-        for data in view.changes(height).receipts:
+        changes = view.changes(height)
+        assert changes is not None
+        for data in changes.receipts:
             receipt = decode_receipt(data)
             assert receipt.outcome != Outcome.INVALID, receipt
-            location = view.location(receipt.transaction)
-            assert (location.height, location.index, location.log_index) == (
-                height,
-                receipt.index,
-                len(found_ids),
-            )
+            assert view.location(receipt.transaction) == Location(height, receipt.index, len(found_ids))
             found_ids.append(receipt.transaction)
     return found_ids
 

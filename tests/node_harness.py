@@ -1,14 +1,19 @@
 """A real node for tests of interface and client: founded in a temporary folder, served over loopback in a thread."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from guildbook.client import Client
 from guildbook.client.keyfile import read_key
-from guildbook.node import Founding, found_node, open_node
+from guildbook.node import Founding, Node, found_node, open_node
+from guildbook.primitives.keys import SigningKey
 
 NETWORK = "test-net"
-QUICK = {
+QUICK: dict[str, Any] = {
     "http.port": 0,
     "sequencer.gather_ms": 1,
     "sequencer.proof_delay_ms": 5,
@@ -20,21 +25,21 @@ QUICK = {
 APPLICATIONS = ("sample_contract:Units",)
 
 
-def founded(folder: Path, **settings):
+def founded(folder: Path, **settings: Any) -> Path:
     """The folder of a new node with the sample contract; its administrator holds every permission."""
     named = {name.replace("__", "."): value for name, value in settings.items()}
     found_node(folder, Founding(NETWORK, applications=APPLICATIONS), settings={**QUICK, **named})
     return folder
 
 
-def administrator(folder: Path):
+def administrator(folder: Path) -> SigningKey:
     """The signing key of the node's administrator."""
     return read_key(folder / "keys" / "admin.key")
 
 
 @contextlib.contextmanager
-def serving(folder: Path):
-    """The node of ``folder`` while it runs in a thread: (node, client that signs as its administrator)."""
+def serving(folder: Path) -> Iterator[tuple[Node, Client]]:
+    """The node of ``folder`` while it runs in a thread, and a client that signs as its administrator."""
     with open_node(folder) as node, node.running() as url:
         client = Client(url, administrator(folder), timeout_s=20)
         try:
@@ -43,11 +48,28 @@ def serving(folder: Path):
             client.close()
 
 
-def problem(response, status, code):
+class Asking(httpx.Client):
+    """Plain HTTP to a running node, with the node, its administrator's key and a Guildbook client at hand."""
+
+    def __init__(self, node: Node, client: Client) -> None:
+        super().__init__(base_url=client.url, timeout=20)
+        self.node = node
+        self.client = client
+        self.key = administrator(node.folder.path)
+
+
+@contextlib.contextmanager
+def asking(folder: Path) -> Iterator[Asking]:
+    """Plain HTTP to the node of ``folder`` while it runs in a thread."""
+    with serving(folder) as (node, client), Asking(node, client) as http:
+        yield http
+
+
+def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """The problem document of `response`, which must have this status and code."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
-    document = response.json()
+    document: dict[str, Any] = response.json()
     assert (document["code"], document["status"]) == (code, status), document
     assert document["title"]
     assert document["detail"]

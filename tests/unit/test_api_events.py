@@ -12,7 +12,7 @@ import pytest
 
 from guildbook.client.documents import Position, parse_position
 from guildbook.primitives.errors import GuildbookError
-from node_harness import founded, problem, serving
+from node_harness import asking, founded, problem
 
 EVENTS = 30
 
@@ -20,8 +20,8 @@ EVENTS = 30
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
     folder = founded(tmp_path_factory.mktemp("node") / "n", http__subscribers_max=12, http__stream_stall_s=1)
-    with serving(folder) as (node, client), httpx.Client(base_url=client.url) as http:
-        http.client, http.node = client, node
+    with asking(folder) as http:
+        client = http.client
         client.call("units.issue", to="giver", units=10**9)
         for first in range(0, EVENTS, 5):  # five events in each block
             calls = [

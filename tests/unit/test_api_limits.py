@@ -7,11 +7,10 @@ import time
 from contextlib import closing
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from guildbook.chain.transaction import build_transaction
-from node_harness import NETWORK, administrator, founded, problem, serving
+from node_harness import NETWORK, asking, founded, problem
 
 BODY_BYTES = 65_536
 MSGPACK = {"content-type": "application/msgpack"}
@@ -29,8 +28,7 @@ def node(tmp_path_factory):
         http__idle_timeout_s=2,
         sequencer__gather_ms=100,
     )
-    with serving(folder) as (node, client), httpx.Client(base_url=client.url, timeout=20) as http:
-        http.node, http.client, http.key = node, client, administrator(folder)
+    with asking(folder) as http:
         yield http
 
 

@@ -3,7 +3,6 @@
 import base64
 from pathlib import Path
 
-import httpx
 import pytest
 
 from guildbook.api.reference import http_reference
@@ -12,7 +11,7 @@ from guildbook.primitives import checkpoint
 from guildbook.primitives.cometbft import decode_block, header_hash
 from guildbook.primitives.errors import ERRORS
 from guildbook.primitives.merkle_log import leaf_hash, root
-from node_harness import founded, problem, serving
+from node_harness import asking, founded, problem
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "http.md"
 
@@ -20,10 +19,9 @@ REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "http.m
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
     folder = founded(tmp_path_factory.mktemp("node") / "n")
-    with serving(folder) as (node, client), httpx.Client(base_url=client.url) as http:
-        http.client, http.node = client, node
+    with asking(folder) as http:
         for number in range(12):
-            client.call("units.issue", to=f"account-{number:02}", units=number + 1)
+            http.client.call("units.issue", to=f"account-{number:02}", units=number + 1)
         yield http
 
 

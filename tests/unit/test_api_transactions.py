@@ -2,7 +2,6 @@
 
 import os
 
-import httpx
 import msgspec
 import pytest
 
@@ -11,7 +10,7 @@ from guildbook.chain.transaction import Envelope, build_transaction, encode_body
 from guildbook.client.keyfile import new_key
 from guildbook.primitives.canonical import encode
 from guildbook.primitives.keys import key_text
-from node_harness import NETWORK, administrator, founded, problem, serving
+from node_harness import NETWORK, asking, founded, problem
 
 MSGPACK = {"content-type": "application/msgpack"}
 
@@ -19,9 +18,7 @@ MSGPACK = {"content-type": "application/msgpack"}
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
     folder = founded(tmp_path_factory.mktemp("node") / "n", http__batch_transactions_max=50)
-    with serving(folder) as (_node, client), httpx.Client(base_url=client.url) as http:
-        http.key = administrator(folder)
-        http.client = client
+    with asking(folder) as http:
         yield http
 
 

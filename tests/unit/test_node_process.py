@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,7 +186,7 @@ def test_low_space_is_a_reason_not_to_be_ready_and_no_space_refuses_transactions
     class Usage:
         free = 10**15
 
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: Usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage)
     monkeypatch.setattr(module, "DISK_CHECK_S", 0.02)
     folder = founded(tmp_path / "node", store__free_bytes_warn=2000, store__free_bytes_min=1000)
     with serving(folder) as (node, client), httpx.Client(base_url=client.url) as http:
