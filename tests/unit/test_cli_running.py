@@ -212,6 +212,7 @@ def test_a_node_is_not_run_without_assertions(tmp_path):
 
 def test_status_of_a_stopped_node_is_that_of_its_store(run, tmp_path):
     folder = founded(tmp_path / "node")
+    assert ", provable from the next block on\n" in run.done("status", "--node", folder).out
     filled(folder, blocks=1, calls=2)
     document = run.done("status", "--node", folder, "--json").document
     assert document["running"] is False
@@ -242,5 +243,6 @@ def test_ctrl_c_ends_a_read_of_a_stopped_node_at_any_moment(tmp_path, words):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGINT)
         ran = finished(running, 30)
-        assert ran.status in (0, 130), (delay_s, ran)
+        # Minus SIGINT: it came when the work was done and the interpreter was ending; a shell shows 130 for it.
+        assert ran.status in (0, 130, -signal.SIGINT), (delay_s, ran)
         assert "Traceback" not in ran.err, (delay_s, ran.err)

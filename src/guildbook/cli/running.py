@@ -120,9 +120,11 @@ def _status_of(place: Place) -> "tuple[StatusDocument, str | None]":
 def _status_lines(found: "StatusDocument", url: str | None) -> list[str]:
     from guildbook.runtime.arguments import format_time_ms
 
-    provable = (
-        "" if found.provable_height == found.height else f", provable up to block {found.provable_height}"
-    )
+    provable = ""
+    if found.provable_height is None:
+        provable = ", provable from the next block on"
+    elif found.provable_height != found.height:
+        provable = f", provable up to block {found.provable_height}"
     return [
         f"{found.network} at block {found.height} of {format_time_ms(found.time_ms)}{provable}",
         f"node: {f'runs at {url}' if url else 'stopped'}, version {found.software}",
