@@ -170,3 +170,11 @@ def test_callers_at_the_same_time_each_get_their_own_receipt(node):
     assert len({one.id for one in results.values()}) == 12
     for number in range(12):
         assert node.client.row("units.accounts", f"own-{number}").row["units"] == number + 1
+
+
+@pytest.mark.parametrize("route", ["/v1/sql", "/v1/contracts/parties/grant_role", "/v1/transactions"])
+def test_a_body_that_is_nested_too_deeply_is_a_bad_request(node, route):
+    deep = b"[" * 3000 + b"]" * 3000
+    response = node.post(route, content=b'{"sql": ' + deep + b"}", headers={"content-type": "application/json"})
+    assert response.status_code == 400, response.text
+    assert response.json()["code"] in ("api.bad_request", "transaction.malformed")

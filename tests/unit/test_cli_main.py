@@ -299,3 +299,12 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
         for done in range(13):
             progress(done, 12)
     assert "replay, blocks" in capsys.readouterr().err
+
+
+def test_what_is_said_on_the_command_line_goes_before_the_environment(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GUILDBOOK_NODE", str(tmp_path))
+    run = CommandLine(capsys)
+    ran = run("status", "--url", "http://127.0.0.1:1", "--timeout", "1")
+    assert "could not be reached" in ran.err or "client.unreachable" in ran.err
+    monkeypatch.setenv("GUILDBOOK_URL", "http://127.0.0.1:1")
+    assert "name two ledgers" in run("status").err

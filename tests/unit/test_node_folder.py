@@ -15,6 +15,7 @@ from guildbook.node.folder import announce
 from guildbook.node.node import require_assertions
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.keys import key_text
+from guildbook.state.rocks import RocksStore
 from node_harness import APPLICATIONS, QUICK, administrator, founded
 
 
@@ -181,3 +182,17 @@ def test_applications_are_found_by_name_or_given_outright():
     for name, path in discover().items():
         assert name
         assert "." in path
+
+
+def test_founding_on_a_full_volume_says_so_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(_self, _pairs):
+        raise GuildbookError("store.full", "no space is left", hint="free space")
+
+    def breaks(_self):
+        raise GuildbookError("store.io", "the last write failed")
+
+    monkeypatch.setattr(RocksStore, "write", full)
+    monkeypatch.setattr(RocksStore, "close", breaks)
+    with pytest.raises(GuildbookError, match=r"store\.full"):
+        found_node(tmp_path / "node", Founding("test-net"))
+    assert not (tmp_path / "node").exists()

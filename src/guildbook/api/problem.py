@@ -154,7 +154,9 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
 
 
 def on_failure(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer a failure of our own; its text stays in the log."""
+    """Answer a failure of our own; its text stays in the log. A body that is nested too deeply is none of ours."""
+    if _nested_too_deeply(error):
+        return _respond(problem_of(bad_request("the body is nested too deeply", "send flat values")))
     number = str(request.scope.get("state", {}).get("request_id", ""))
     _log.error(
         "request %s %s failed",
@@ -164,6 +166,15 @@ def on_failure(request: Request[Any, Any, Any], error: Exception) -> Response[by
         extra={"request_id": number},
     )
     return _respond(failure_document(number))
+
+
+def _nested_too_deeply(error: BaseException | None) -> bool:
+    """Whether reading the request ended for want of stack."""
+    while error is not None:
+        if isinstance(error, RecursionError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def failure_document(request_id: str) -> ProblemDocument:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from guildbook.client.base import LedgerClient
 from guildbook.primitives.errors import GuildbookError
@@ -45,6 +46,12 @@ def ledger_options(function: Function) -> Function:
     """The options ``--url``, ``--node`` and ``--timeout``, given to the command as ``place``."""
 
     def gathered(*arguments: Any, url: str | None, node: Path | None, timeout: int, **options: Any) -> Any:
+        source = click.get_current_context().get_parameter_source
+        if url is not None and node is not None:
+            if source("node") is ParameterSource.ENVIRONMENT and source("url") is ParameterSource.COMMANDLINE:
+                node = None
+            elif source("url") is ParameterSource.ENVIRONMENT and source("node") is ParameterSource.COMMANDLINE:
+                url = None
         if url is not None and node is not None:
             raise click.UsageError("--url and --node name two ledgers; give one of them")
         return function(*arguments, place=Place(url, node, timeout), **options)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from guildbook.state.rocks import RocksStore
 
 READ_REPORT_EVERY = 10_000
-STOPPED = ("store.locked", "store.missing", "store.full")
+STOPPED = ("store.locked", "store.missing", "store.full", "store.read_only")
 """Errors that say nothing about the store's content."""
 
 

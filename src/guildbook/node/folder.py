@@ -10,6 +10,7 @@
 A folder is made beside its place and moved there when it is complete, so there is never half a node.
 """
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -245,8 +246,11 @@ def _fill(
     store = RocksStore(folder.store)
     try:
         Ledger.create(store, genesis, Registry())
-    finally:
-        store.close()
+    except BaseException:
+        with contextlib.suppress(GuildbookError):  # the first failure is the one to tell
+            store.close()
+        raise
+    store.close()
     folder.keys.mkdir(mode=FOLDER_MODE)
     for name, key in keys.items():
         write_key(folder.keys / f"{name}.key", key, passphrase)

@@ -99,6 +99,13 @@ def _translated(error: Exception, path: Path) -> GuildbookError:
             hint="free space on the disk, then start the node again",
             path=str(path),
         )
+    if "read-only file system" in low or "permission denied" in low:
+        return GuildbookError(
+            "store.read_only",
+            f"the store {path} is where nothing can be written, and RocksDB writes even to read",
+            hint="copy the folder to a place that can be written, and use the copy",
+            path=str(path),
+        )
     if "corruption" in low or "checksum" in low or "bad table magic" in low or "truncated" in low:
         return GuildbookError(
             "store.corrupt",
@@ -475,5 +482,9 @@ class RocksStore(_RocksReader):
                 reader.release()
             for snapshot in list(self._snapshots):
                 snapshot.release()
-            self._source.close()
-            self._release()
+            try:
+                self._source.close()
+            except Exception as error:  # see _RocksReader.get
+                raise _translated(error, self._path) from error
+            finally:
+                self._release()
