@@ -104,6 +104,10 @@ def test_an_unregistered_key_is_told_so_and_the_transaction_may_come_again(runni
         answer = engine.submit([stranger]).result(10)[0]
         assert answer.receipt is None
         assert answer.error.code == "transaction.unknown_key"
+    assert engine.ledger.head.log_size == 0, "a stranger leaves nothing in a block"
+    mixed = engine.submit([stranger, issue()]).result(10)
+    assert mixed[0].error is not None
+    assert mixed[1].receipt is not None
 
 
 def test_too_much_at_once_is_told_to_come_again():

@@ -37,6 +37,7 @@ from guildbook.primitives.cometbft import Commit, decode_commit, encode_commit
 from guildbook.primitives.errors import GuildbookError, spec_for
 from guildbook.primitives.keys import SigningKey, key_text
 from guildbook.runtime.call import Refused
+from guildbook.runtime.identity import Identities, Refusal
 from guildbook.runtime.parameters import Parameters, parameters_in_force
 from guildbook.state import layout
 from guildbook.state.overlay import Overlay
@@ -343,11 +344,11 @@ class SoloEngine:
         """Run, store and answer one block."""
         ledger, times = self.ledger, self.times
         head = ledger.head
-        fresh = self._answer_known(chosen)
+        time_ns = max(self._clock(), head.time_ns + NANOSECONDS_PER_MILLISECOND)
+        fresh = self._refuse_strangers(self._answer_known(chosen), time_ns // NANOSECONDS_PER_MILLISECOND)
         if chosen and not fresh:
             return
         chosen = fresh
-        time_ns = max(self._clock(), head.time_ns + NANOSECONDS_PER_MILLISECOND)
         self._crash.passed("before_execute")
         started = time.perf_counter_ns()
         bundles = (encode_bundle([one.envelope for one in chosen]),) if chosen else ()
@@ -415,6 +416,29 @@ class SoloEngine:
                 receipts.append(view.receipt_bytes(decode(data, Location)))
         self._answer(known, receipts)
         return [one for one, location in zip(chosen, stored, strict=True) if location is None]
+
+    def _refuse_strangers(self, chosen: list[_Pending], now: int) -> list[_Pending]:
+        """Tell those whose signer may not act, so that no key that anybody made fills blocks; returns the others.
+
+        A key counts from the block after the one that registers it.
+        """
+        identities = Identities(Overlay(self.ledger.state.reader, self.ledger.state.cache), now)
+        allowed: list[_Pending] = []
+        finished: list[_Waiting] = []
+        for pending in chosen:
+            sender = identities.sender(pending.transaction.body.key)
+            if not isinstance(sender, Refusal):
+                allowed.append(pending)
+                continue
+            told = Answer(pending.transaction.id, None, refusal_error(sender.code, [*sender.fields]))
+            with self._lock:
+                del self._pending[pending.transaction.id]
+                for waiting, place in pending.waiters:
+                    waiting.answer(place, told)
+                    finished.append(waiting)
+        for waiting in finished:
+            waiting.finish()
+        return allowed
 
     def _answer(self, chosen: list[_Pending], receipts: list[bytes]) -> None:
         finished: list[_Waiting] = []
