@@ -234,11 +234,27 @@ def test_ctrl_c_reaches_every_process_of_a_node_and_none_complains(run, tmp_path
     assert "stopped at block" in ran.err
 
 
+LOADED = (
+    "import sys; from guildbook.cli.main import main; print('loaded', file=sys.stderr, flush=True);"
+    "sys.exit(main(sys.argv[1:]))"
+)
+
+
 @pytest.mark.parametrize("words", [["query", "units.total"], ["status"]])
 def test_ctrl_c_ends_a_read_of_a_stopped_node_at_any_moment(tmp_path, words):
     folder = founded(tmp_path / "node")
-    for delay_s in (0.3, 0.7, 1.2):
-        running = process(*words, "--node", folder, start_new_session=True)
+    for delay_s in (0.05, 0.2, 0.5, 0.9):
+        command = [sys.executable, "-c", LOADED, *words, "--node", str(folder)]
+        running = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            start_new_session=True,
+        )
+        assert running.stderr is not None
+        assert running.stderr.readline() == "loaded\n"
         time.sleep(delay_s)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGINT)

@@ -69,19 +69,26 @@ def guildbook_command() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. ``arguments`` are those behind ``guildbook``."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    terminal = Terminal()
-    terminal.as_json = "--json" in words
-    terminal.debug = "--debug" in words
-    _write_anything()
-    previous = signal.signal(signal.SIGTERM, _terminated)
     try:
-        return _run(words, terminal)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        terminal = Terminal()
+        terminal.as_json = "--json" in words
+        terminal.debug = "--debug" in words
+        _write_anything()
+        previous = signal.signal(signal.SIGTERM, _terminated)
+        try:
+            return _run(words, terminal)
+        finally:
+            signal.signal(signal.SIGTERM, previous)
     except BrokenPipeError:
         _forget_output()
         return EXIT_PIPE_CLOSED
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    except (click.Abort, KeyboardInterrupt):
+        # An interrupt that has passed through exec() of text counts as unhandled for ever, and the interpreter would
+        # end by the signal in place of the status (CPython, run_eval_code_obj); running any text forgets it.
+        exec("")  # noqa: S102 - the empty text
+        sys.stderr.write("stopped\n")
+        return EXIT_INTERRUPTED
 
 
 def _run(words: list[str], terminal: Terminal) -> int:
@@ -93,13 +100,7 @@ def _run(words: list[str], terminal: Terminal) -> int:
     except click.exceptions.Exit as done:
         sys.stdout.flush()
         return done.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        # An interrupt that has passed through exec() of text counts as unhandled for ever, and the interpreter would
-        # end by the signal in place of the status (CPython, run_eval_code_obj); running any text forgets it.
-        exec("")  # noqa: S102 - the empty text
-        terminal.note("stopped")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (click.Abort, BrokenPipeError):
         raise
     except click.exceptions.NoArgsIsHelpError as error:
         sys.stdout.write(error.format_message() + "\n")
