@@ -86,13 +86,13 @@ def store_block(store, overlay, cache):
     )
     store.write(overlay.index_writes())
     for one in differences:
-        cache.put(one.key, one.after)
+        cache.put(one.key, one.data)
 
 
 @given(st.lists(step, max_size=40))
 @settings(max_examples=200)
 def test_any_interleaving_of_writes_undo_and_blocks_is_a_sorted_map_with_undo(steps):
-    store, cache = MemoryStore(), RowCache(3)
+    store, cache = MemoryStore(), RowCache(3, 2)
     overlay = Overlay(store, cache)
     table, model = table_on(overlay), {}
     marks = []

@@ -276,7 +276,7 @@ class Ledger:
         state.edge = result.edge
         state.head = head
         for difference in result.differences:
-            state.cache.put(difference.key, difference.after)
+            state.cache.put(difference.key, difference.data)
         return head
 
     def close(self) -> None:

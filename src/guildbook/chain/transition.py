@@ -284,7 +284,7 @@ def finish_block(
     differences = execution.overlay.differences()
     for difference in differences:
         encode = difference.schema.encode
-        after = encode(difference.after) if difference.after is not None else None
+        after = difference.data
         before = encode(difference.before) if difference.before is not None else None
         key = difference.key
         writes.append((key, after))

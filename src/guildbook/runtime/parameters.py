@@ -35,7 +35,7 @@ class Parameters(msgspec.Struct, frozen=True):
     """Events that one transaction may emit."""
     validity_blocks_max: int = 1_000_000
     """How far ahead of the running block a transaction's last valid height may lie, blocks."""
-    block_transactions_max: int = 10_000
+    block_transactions_max: int = 4_000
     """Transactions in one block."""
     block_size_bytes_max: int = 4_194_304
     """Size of a block's transactions, bytes."""

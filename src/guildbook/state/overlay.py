@@ -11,6 +11,7 @@ Iteration is by key or index order, whatever was written in this block.
 
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any
 
 from guildbook.primitives.ordered import prefix_end
@@ -19,7 +20,8 @@ from guildbook.state.record import KEY_SIZE_BYTES_MAX
 from guildbook.state.schema import IndexSchema, TableSchema
 
 SCAN_PAGE_ROWS = 64
-CACHED_ROWS_MAX = 200_000
+CACHED_ROWS_MAX = 320_000
+DECODED_ROWS_MAX = 30_000
 _MISSING: Any = object()
 
 
@@ -28,25 +30,45 @@ class TouchLimit(Exception):
 
 
 class RowCache:
-    """Decoded committed rows, bounded; oldest entries leave first."""
+    """Committed rows, bounded; the oldest entries leave first.
 
-    def __init__(self, rows_max: int = CACHED_ROWS_MAX) -> None:
+    Most are kept as their bytes, which take a quarter of the memory of a decoded row and are decoded in less than a
+    tenth of the time of a read from the store. The rows read last are kept decoded too.
+    """
+
+    def __init__(self, rows_max: int = CACHED_ROWS_MAX, decoded_max: int = DECODED_ROWS_MAX) -> None:
         self.rows: dict[bytes, Any] = {}
-        self.rows_max = rows_max
+        self.encoded: dict[bytes, bytes] = {}
+        self._rows_max = rows_max
+        self._decoded_max = decoded_max
 
-    def put(self, key: bytes, row: Any) -> None:
-        """Remember the committed ``row`` under ``key``; None forgets it."""
-        if row is None:
-            self.rows.pop(key, None)
-            return
+    def read(self, key: bytes, row: Any, data: bytes) -> None:
+        """Remember the committed ``row`` that was decoded from ``data``."""
         self.rows[key] = row
-        if len(self.rows) > self.rows_max:
-            for old in list(self.rows)[: self.rows_max // 8]:
-                del self.rows[old]
+        _leave(self.rows, self._decoded_max)
+        if key not in self.encoded:
+            self.encoded[key] = data
+            _leave(self.encoded, self._rows_max)
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def put(self, key: bytes, data: bytes | None) -> None:
+        """The row under ``key`` has become ``data``; None: it is gone."""
+        self.rows.pop(key, None)
+        if data is None:
+            self.encoded.pop(key, None)
+        else:
+            self.encoded[key] = data
+            _leave(self.encoded, self._rows_max)
+
+    def forget_decoded(self) -> None:
+        """Forget what bytes were decoded to."""
         self.rows.clear()
+
+
+def _leave(entries: dict[bytes, Any], most: int) -> None:
+    """Let the oldest eighth of ``entries`` go when there are more than ``most``."""
+    if len(entries) > most:
+        for old in list(islice(entries, most // 8 + 1)):
+            del entries[old]
 
 
 class OrderDelta:
@@ -76,15 +98,18 @@ class OrderDelta:
 
 
 class RowDifference:
-    """One row that differs after a block: ``before`` and ``after`` are rows, None where absent."""
+    """One row that differs after a block: ``before`` and ``after`` are rows, None where absent; ``data`` is the
+    canonical form of ``after``.
+    """
 
-    __slots__ = ("after", "before", "key", "schema")
+    __slots__ = ("after", "before", "data", "key", "schema")
 
     def __init__(self, schema: TableSchema, key: bytes, before: Any, after: Any) -> None:
         self.schema = schema
         self.key = key
         self.before = before
         self.after = after
+        self.data: bytes | None = schema.encode(after) if after is not None else None
 
 
 class Overlay:
@@ -104,7 +129,7 @@ class Overlay:
 
     def forget(self) -> None:
         """Forget decoded committed rows: a release may change what the bytes of a row are decoded to."""
-        self._cache.clear()
+        self._cache.forget_decoded()
 
     # reading ---------------------------------------------------------------------------------------------
 
@@ -126,11 +151,11 @@ class Overlay:
     def _committed(self, schema: TableSchema, key: bytes) -> Any:
         row = self._cached.get(key)
         if row is None:
-            data = self._reader.get(key)
+            data = self._cache.encoded.get(key) or self._reader.get(key)
             if data is None:
                 return None
             row = schema.decode(data)
-            self._cache.put(key, row)
+            self._cache.read(key, row, data)
         return row
 
     def scan(
