@@ -265,6 +265,23 @@ def test_ctrl_c_inside_generated_code_ends_with_130_too(tmp_path):
     assert (ran.returncode, ran.stderr) == (rim.EXIT_INTERRUPTED, "stopped\n")
 
 
+def test_ctrl_c_that_strikes_a_callback_of_the_interpreter_is_not_lost(tmp_path):
+    program = (
+        "import sys, time, weakref, guildbook.runtime.gate as gate\n"
+        "class Thing: pass\n"
+        "def callback(_reference): raise KeyboardInterrupt\n"
+        "def interrupted(*_arguments):\n"
+        "    thing = Thing(); reference = weakref.ref(thing, callback); del thing; time.sleep(30)\n"
+        "gate.check_source = interrupted\n"
+        "from guildbook.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "contract.py").write_text("")
+    words = [sys.executable, "-c", program, "gate", str(tmp_path / "contract.py")]
+    ran = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=20)
+    assert (ran.returncode, ran.stderr) == (rim.EXIT_INTERRUPTED, "stopped\n")
+
+
 def test_text_cannot_steer_the_terminal():
     assert shown("a\x1b[31mb\r\n\x07") == "a\\x1b[31mb\\r\\n\\x07"
     assert shown("Zürich 数量") == "Zürich 数量"

@@ -10,8 +10,10 @@ import errno
 import os
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -28,6 +30,7 @@ EXIT_FAULT = 1
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 EXIT_PIPE_CLOSED = 141
+INTERRUPT_AGAIN_S = 0.01
 FAULT_CODE = "cli.fault"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -75,11 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.as_json = "--json" in words
         terminal.debug = "--debug" in words
         _write_anything()
-        previous = signal.signal(signal.SIGTERM, _terminated)
+        previous, hook = signal.signal(signal.SIGTERM, _terminated), sys.unraisablehook
+        sys.unraisablehook = partial(_interrupt_again, hook)
         try:
             return _run(words, terminal)
         finally:
             signal.signal(signal.SIGTERM, previous)
+            sys.unraisablehook = hook
     except BrokenPipeError:
         _forget_output()
         return EXIT_PIPE_CLOSED
@@ -188,6 +193,14 @@ def _plain(value: Any) -> Any:
 def _terminated(_number: int, _frame: FrameType | None) -> None:
     """SIGTERM: leave by the way that cleans up."""
     raise SystemExit(EXIT_TERMINATED)
+
+
+def _interrupt_again(hook: Callable[[Any], Any], unraisable: Any) -> None:
+    """An interrupt that struck where nothing can be raised, as in a weak reference's callback, soon comes again."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(INTERRUPT_AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        hook(unraisable)
 
 
 def _write_anything() -> None:
