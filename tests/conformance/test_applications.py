@@ -17,7 +17,14 @@ from guildbook.testing.conformance import (
 from sample_contract import Units
 
 FOLDERS = sorted(one.parent for one in Path(guildbook_apps.__path__[0]).glob("*/app.toml"))
-KNOWN = {"member": ["m1", "m2"], "source": ["x", "y"], "target": ["x", "y"], "to": ["x"], "units": [1, 2, 10]}
+Known = dict[str, list[object]]
+KNOWN: Known = {
+    "member": ["m1", "m2"],
+    "source": ["x", "y"],
+    "target": ["x", "y"],
+    "to": ["x"],
+    "units": [1, 2, 10],
+}
 
 
 def test_there_are_applications_to_walk_over():
@@ -36,7 +43,7 @@ def test_no_well_typed_call_is_a_fault(folder):
 
 @pytest.mark.parametrize("contract", FOUNDATION, ids=lambda contract: contract.contract_name)
 def test_no_well_typed_call_of_a_foundation_is_a_fault(contract):
-    known = {"organisation": ["guild", "council"], "party": ["steward", "stranger"], "permission": ["units:issuer"],
+    known: Known = {"organisation": ["guild", "council"], "party": ["steward", "stranger"], "permission": ["units:issuer"],
              "currency": ["EUR", "JPY"], "ledger": ["cash"], "account": ["a", "b"], "debit": ["a"], "credit": ["b"],
              "reference": ["r-1", "r-2"], "contract": ["money", "parties"], "name": ["events_max"]}  # fmt: skip
     bombard(contract, known=known, runs=25)

@@ -256,14 +256,15 @@ def test_csv_quotes_what_csv_must():
 
 
 def test_the_calls_in_the_help_are_calls_that_there_are():
-    known = {
-        f"{contract.contract_name}.{name}": {argument.name for argument in spec.arguments}
-        for contract in (*FOUNDATION, *load_applications(["points"]))
-        for name, spec in {**contract.commands, **contract.queries}.items()
-    }
+    known: dict[str, set[str]] = {}
+    for contract in (*FOUNDATION, *load_applications(["points"])):
+        for name, command in contract.commands.items():
+            known[f"{contract.contract_name}.{name}"] = {one.name for one in command.arguments}
+        for name, asked in contract.queries.items():
+            known[f"{contract.contract_name}.{name}"] = {one.name for one in asked.arguments}
     found = 0
-    for command in (calling.call, calling.query):
-        for example in command.examples:
+    for words_of in (calling.call, calling.query):
+        for example in words_of.examples:
             words = shlex.split(example)
             names = {word.partition("=")[0].rstrip(":") for word in words[3:] if "=" in word and word[0] != "-"}
             assert words[2] in known, example

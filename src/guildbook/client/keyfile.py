@@ -86,5 +86,5 @@ def read_key(path: Path, passphrase: str | None = None) -> SigningKey:
             "is no private key, or the passphrase is wrong", "a key file is PKCS #8 in PEM"
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise refuse(f"holds a {type(key).__name__}", "make an Ed25519 key with: guildbook key new")
+        raise refuse(f"holds a {type(key).__name__}", "make an Ed25519 key with: guildbook keys new")
     return SigningKey.from_seed(key.private_bytes_raw())
