@@ -43,7 +43,8 @@ def test_no_well_typed_call_is_a_fault(folder):
 
 @pytest.mark.parametrize("contract", FOUNDATION, ids=lambda contract: contract.contract_name)
 def test_no_well_typed_call_of_a_foundation_is_a_fault(contract):
-    known: Known = {"organisation": ["guild", "council"], "party": ["steward", "stranger"], "permission": ["units:issuer"],
+    known: Known = {"organisation": ["guild", "council"], "party": ["steward", "stranger"],
+    "permission": ["units:issuer"],
              "currency": ["EUR", "JPY"], "ledger": ["cash"], "account": ["a", "b"], "debit": ["a"], "credit": ["b"],
              "reference": ["r-1", "r-2"], "contract": ["money", "parties"], "name": ["events_max"]}  # fmt: skip
     bombard(contract, known=known, runs=25)
