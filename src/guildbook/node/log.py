@@ -53,9 +53,21 @@ class PlainFormatter(logging.Formatter):
         return line + "\n" + self.formatException(record.exc_info) if record.exc_info else line
 
 
+class StandardErrorHandler(logging.StreamHandler[TextIO]):
+    """Writes to what is standard error at that moment: a program that calls the node may have replaced it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """Standard error."""
+        return sys.stderr
+
+
 def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
     """Send everything that is logged in this process to ``stream`` (standard error) as ``config`` says."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = StandardErrorHandler() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if config.format == "json" else PlainFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
