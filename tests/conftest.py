@@ -6,9 +6,14 @@ a failure prints how to reproduce it.
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from guildbook.node.log import JsonFormatter, PlainFormatter
 
 settings.register_profile(
     "ci",
@@ -20,3 +25,15 @@ settings.register_profile(
 )
 settings.register_profile("long", parent=settings.get_profile("ci"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def node_log_ends_with_its_test() -> Iterator[None]:
+    """A node's log that a test switched on writes nothing into the standard error of a later test."""
+    yield
+    root = logging.getLogger()
+    ours = [one for one in root.handlers if isinstance(one.formatter, (JsonFormatter, PlainFormatter))]
+    for handler in ours:
+        root.removeHandler(handler)
+    if ours:
+        root.setLevel(logging.WARNING)

@@ -42,6 +42,8 @@ from guildbook.views.scope import Scope
 from guildbook.views.settings import DEFAULT_SETTINGS, ViewsSettings
 from guildbook.views.sql import Statement, StatementChecker, not_allowed
 
+APPEND_TRIES = 5
+"""How often a batch is appended before want of memory counts as a setting that is too low."""
 BATCH_ROWS_MAX = 10_000
 """So many rows are appended in one transaction before the next begins, at the end of a block."""
 FETCH_ROWS = 1_000
@@ -295,16 +297,17 @@ class Views:
             self._advanced.notify_all()
 
     def _append(self, batch: Batch) -> None:
-        """Append a batch; once more, if a reader's statement took the memory or ended the database object."""
-        try:
-            self._write(batch)
-        except duckdb.OutOfMemoryException:
-            self._instance.interrupt("sql.too_large")
-        except GuildbookError as error:
-            if error.code != "views.unavailable":
-                raise
-        else:
-            return
+        """Append a batch; again, if readers' statements took the memory or one ended the database object."""
+        for _ in range(APPEND_TRIES - 1):
+            try:
+                self._write(batch)
+            except duckdb.OutOfMemoryException:
+                self._instance.interrupt("sql.too_large")
+            except GuildbookError as error:
+                if error.code != "views.unavailable":
+                    raise
+            else:
+                return
         try:
             self._write(batch)
         except duckdb.OutOfMemoryException as error:

@@ -240,7 +240,11 @@ def _full(path: Path, error: BaseException) -> GuildbookError:
 @contextlib.contextmanager
 def transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """A transaction on a connection that writes, which is kept if the block ends well."""
-    cursor.execute("BEGIN TRANSACTION")
+    try:
+        cursor.execute("BEGIN TRANSACTION")
+    except duckdb.TransactionException:
+        cursor.execute("ROLLBACK")  # the one before failed for want of memory, and found none to be rolled back either
+        cursor.execute("BEGIN TRANSACTION")
     try:
         yield
         cursor.execute("COMMIT")
