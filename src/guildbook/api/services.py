@@ -15,7 +15,7 @@ from guildbook.api.metrics import Metrics
 from guildbook.client.local import SqlSource
 from guildbook.client.prover import Prover
 from guildbook.client.reader import LedgerReader
-from guildbook.engine.solo import Answer
+from guildbook.engine.desk import Answer
 
 
 class ApiLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,7 +19,7 @@ from guildbook.api.problem import MediaTypeNotRead, bad_request
 from guildbook.api.services import Services
 from guildbook.chain.transaction import transaction_id
 from guildbook.client.documents import PendingDocument
-from guildbook.engine.solo import Answer
+from guildbook.engine.desk import Answer
 from guildbook.primitives.errors import GuildbookError
 
 MSGPACK = "application/msgpack"

@@ -24,7 +24,7 @@ from guildbook.client.documents import (
 )
 from guildbook.client.prover import Prover
 from guildbook.client.reader import LedgerReader, matches
-from guildbook.engine.solo import Answer, SoloEngine
+from guildbook.engine.desk import Answer, Engine
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.keys import SigningKey
 
@@ -52,7 +52,7 @@ class LocalClient(LedgerClient):
 
     def __init__(
         self,
-        engine: SoloEngine,
+        engine: Engine,
         key: SigningKey | None = None,
         *,
         timeout_s: float = TIMEOUT_S,

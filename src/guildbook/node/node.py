@@ -35,7 +35,8 @@ from guildbook.client.keyfile import read_key
 from guildbook.client.local import LocalClient
 from guildbook.client.prover import Prover
 from guildbook.client.reader import LedgerReader
-from guildbook.engine.solo import Answer, Committed, SoloEngine, SoloSettings
+from guildbook.engine.desk import Answer, Committed
+from guildbook.engine.solo import SoloEngine, SoloSettings
 from guildbook.foundation import FOUNDATION
 from guildbook.node.applications import load_applications
 from guildbook.node.config import NodeConfig, read_config
@@ -191,8 +192,7 @@ class Node:
         reasons = []
         if self._stopping.is_set():
             reasons.append("the node is stopping")
-        if self.engine.failure is not None:
-            reasons.append("the engine has halted")
+        reasons.extend(self.engine.not_ready())
         if self._observer.failure is not None:
             reasons.append("the views and the metrics stand still")
         if self._free_bytes < self.config.store.free_bytes_warn:

@@ -11,7 +11,7 @@ import msgspec
 from guildbook.api.metrics import STAGES, Metrics
 from guildbook.chain.receipt import Outcome
 from guildbook.client.reader import OUTCOME_NAMES
-from guildbook.engine.solo import SoloEngine
+from guildbook.engine.desk import Engine
 from guildbook.node.views import NodeViews
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -44,7 +44,7 @@ _receipt = msgspec.msgpack.Decoder(_Outcome).decode
 class Observer:
     """Follows an engine's ledger from the height at which it is made; keeps ``metrics`` current and feeds ``views``."""
 
-    def __init__(self, engine: SoloEngine, metrics: Metrics, views: NodeViews | None) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, views: NodeViews | None) -> None:
         self._engine = engine
         self._metrics = metrics
         self._views = views

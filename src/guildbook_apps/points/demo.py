@@ -38,7 +38,8 @@ from guildbook.chain.genesis import (
 from guildbook.chain.ledger import Ledger
 from guildbook.chain.receipt import Outcome, decode_receipt
 from guildbook.chain.transaction import build_transaction
-from guildbook.engine.solo import Committed, SoloEngine, SoloSettings
+from guildbook.engine.desk import Committed
+from guildbook.engine.solo import SoloEngine, SoloSettings
 from guildbook.evidence.build import receipt_evidence
 from guildbook.evidence.report import as_text
 from guildbook.evidence.source import LedgerSource
