@@ -14,6 +14,7 @@ from guildbook.primitives import cometbft as comet
 from guildbook.primitives import merkle_log, state_tree
 from guildbook.primitives.canonical import decode, encode
 from guildbook.primitives.hashing import sha256, tagged
+from guildbook.primitives.log_entry import entry_of
 from guildbook.primitives.ordered import encode_int
 from simulated_chain import NETWORK, SimulatedChain, signing_key, validator_set
 
@@ -66,7 +67,7 @@ class SimulatedLedger:
         header = self.chain.add_block(app_hash, bundles, next_powers=next_powers, absent=absent)
         if header.next_validators_hash != header.validators_hash:
             self._handovers.append(header.height)
-        receipts = []
+        entries = []
         changes: dict[bytes, bytes | None] = {}
         for index, (number, envelope) in enumerate(zip(numbers, envelopes, strict=True)):
             transaction = transaction_of(envelope)
@@ -77,7 +78,7 @@ class SimulatedLedger:
             )  # fmt: skip
             place = ReceiptPlace(header.height, index, self._edge.size + index)
             self._receipts[transaction] = (place, receipt, envelope)
-            receipts.append(receipt)
+            entries.append(entry_of(receipt, transaction, header.height, index, outcome))
             row = encode([number, "miles", f"holder-{number}", 10 * number + 1])
             self._rows[TABLE.encode() + b"\0" + row_key(number)] = row
             changes[TABLE.encode() + b"\0" + row_key(number)] = sha256(row)
@@ -95,7 +96,7 @@ class SimulatedLedger:
             else:
                 self._nodes[key] = value
         self._tree.commit(update)
-        self._edge, tiles = merkle_log.extend(self._edge, [merkle_log.leaf_hash(item) for item in receipts])
+        self._edge, tiles = merkle_log.extend(self._edge, [merkle_log.leaf_hash(item) for item in entries])
         self._tiles.update(tiles)
         self._roots.append(Roots(update.root, self._edge.root(), self._edge.size))
         return header.height

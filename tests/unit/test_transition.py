@@ -1,5 +1,6 @@
 """What a block does with each kind of transaction: every refusal by name, and what stays behind (nothing)."""
 
+import msgspec
 import pytest
 
 from guildbook.chain.bundle import encode_bundle
@@ -10,6 +11,7 @@ from guildbook.chain.transition import BlockInput
 from guildbook.primitives.canonical import encode
 from guildbook.primitives.errors import ERRORS, GuildbookError
 from guildbook.primitives.hashing import sha256, tagged
+from guildbook.primitives.log_entry import entry_of
 from guildbook.primitives.merkle_log import leaf_hash, verify_inclusion
 from guildbook.primitives.state_tree import verify_absence, verify_presence
 from guildbook.testing import CallRefused, TestLedger, refused
@@ -302,7 +304,7 @@ def test_every_receipt_row_and_absence_is_provable(ledger):
         data = view.receipt_bytes(location)
         assert decode_receipt(data) == receipt
         verify_inclusion(
-            leaf_hash(data),
+            leaf_hash(entry_of(data, *msgspec.structs.astuple(receipt)[:4])),
             location.log_index,
             log.size,
             log.inclusion_proof(location.log_index),

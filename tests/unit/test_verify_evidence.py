@@ -31,7 +31,9 @@ from guildbook.evidence.verify import AbsenceFact, RangeFact, ReceiptFact, RowFa
 from guildbook.primitives import cometbft as comet
 from guildbook.primitives import merkle_log
 from guildbook.primitives.canonical import decode, encode
+from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.hashing import tagged
+from guildbook.primitives.log_entry import entry_of
 from guildbook.primitives.ordered import encode_int, encode_text, prefix_end
 from simulated_chain import SimulatedChain, resigned, signing_key, validator_set
 from simulated_ledger import (
@@ -352,12 +354,12 @@ def test_an_inner_node_of_the_log_cannot_pass_as_a_receipt() -> None:
     evidence = receipt_file(17)
     subject = evidence.subject
     assert isinstance(subject, ReceiptEvidence)
-    own = merkle_log.leaf_hash(subject.receipt)
+    own = merkle_log.leaf_hash(entry_for(subject.receipt))
     children = subject.path[0] + own  # index 17 is odd: the sibling is on the left
     assert merkle_log.node_hash(subject.path[0], own) != merkle_log.leaf_hash(children)
     for log_index in (subject.log_index, subject.log_index // 2):
         forged = with_subject(evidence, receipt=children, path=subject.path[1:], log_index=log_index)
-        refuses(forged, "proof", "log_inclusion")
+        refuses(forged, "proof", "bad_proof")
 
 
 def test_a_changed_row_or_another_key_or_table_is_refused() -> None:
@@ -442,10 +444,19 @@ def test_an_envelope_that_is_no_transaction_is_refused() -> None:
         refuses(with_subject(receipt_file(17), envelope=envelope), "content", "wrong_content")
 
 
-def leaf_file(leaf: bytes, envelope: bytes | None) -> tuple[Evidence, Trust]:
-    """Evidence for a log whose only leaf is `leaf`, of a network that logs whatever it is told."""
+def entry_for(receipt: bytes) -> bytes:
+    """The entry of the log for what may be no receipt; some other one where it can have none."""
+    try:
+        transaction, height, index, outcome = list(decode(receipt, list[Any]))[:4]
+        return entry_of(receipt, transaction, height, index, outcome)
+    except (GuildbookError, TypeError, ValueError, AttributeError, OverflowError):
+        return entry_of(receipt, b"\1" * 32, 1, 0, 0)
+
+
+def leaf_file(receipt: bytes, envelope: bytes | None) -> tuple[Evidence, Trust]:
+    """Evidence for a log whose only entry is of `receipt`, of a network that logs whatever it is told."""
     chain = SimulatedChain()
-    state_root, log_root = b"\0" * 32, merkle_log.leaf_hash(leaf)
+    state_root, log_root = b"\0" * 32, merkle_log.leaf_hash(entry_for(receipt))
     chain.add_block(b"\0" * 32)
     chain.add_block(tagged("app", state_root, log_root, (1).to_bytes(8, "big")))
     anchor = Anchor(
@@ -458,20 +469,19 @@ def leaf_file(leaf: bytes, envelope: bytes | None) -> tuple[Evidence, Trust]:
         comet.encode_validator_set(chain.validators(2)),
     )
     trust = Trust(chain.network, (TrustedSet(chain.validators(1)),))
-    return Evidence(chain.network, ReceiptEvidence(leaf, envelope, 0, ()), anchor), trust
+    return Evidence(chain.network, ReceiptEvidence(receipt, envelope, 0, ()), anchor), trust
 
 
-def test_a_leaf_that_is_no_receipt_is_refused() -> None:
+def test_what_is_no_receipt_is_refused() -> None:
     good = [b"\1" * 32, 1, 0, 0, "", [], [], []]
     evidence, trust = leaf_file(encode(good), None)
     assert isinstance(check(evidence, trust).fact, ReceiptFact)
+    for place, other in ((0, 5), (0, b"\1" * 31), (1, "1"), (1, -1), (2, None), (2, 1 << 32), (3, -1), (3, 256)):
+        evidence, trust = leaf_file(encode([*good[:place], other, *good[place + 1 :]]), None)
+        refuses(evidence, "proof", "bad_proof", trust)
     for place, other in (
-        (0, 5),
-        (1, "1"),
         (1, 2),
-        (2, None),
         (3, 3),
-        (3, -1),
         (4, b""),
         (5, None),
         (6, 0),
@@ -479,9 +489,12 @@ def test_a_leaf_that_is_no_receipt_is_refused() -> None:
     ):
         evidence, trust = leaf_file(encode([*good[:place], other, *good[place + 1 :]]), None)
         refuses(evidence, "content", "wrong_content", trust)
-    for leaf in (b"", b"\x80", encode(good[:7]), encode([*good, 0])):
-        evidence, trust = leaf_file(leaf, None)
+    for receipt in (encode(good[:7]), encode([*good, 0])):
+        evidence, trust = leaf_file(receipt, None)
         refuses(evidence, "content", "wrong_content", trust)
+    for receipt in (b"", b"\x80", encode(good[:3]), encode(7)):
+        evidence, trust = leaf_file(receipt, None)
+        refuses(evidence, "proof", "bad_proof", trust)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from guildbook.chain.transaction import (
     transaction_id,
 )
 from guildbook.primitives.canonical import encode
+from guildbook.primitives.hashing import sha256
 from guildbook.primitives.keys import SigningKey
+from guildbook.primitives.log_entry import entry_of, read_entry
 from guildbook.primitives.merkle_log import leaf_hash
 from guildbook.runtime.parameters import BOUNDS, Parameters
 
@@ -60,7 +62,10 @@ def test_receipts_and_the_application_hash_are_as_the_page_says():
         TRANSACTION["id"], 7, 1, 1, "points.not_enough_units", [["wanted", 30], ["free", 12]], [], []
     )
     assert encode(applied) == RECEIPT["applied"]
-    assert leaf_hash(RECEIPT["applied"]) == RECEIPT["applied, leaf hash"]
+    entry = entry_of(RECEIPT["applied"], TRANSACTION["id"], 7, 0, 0)
+    assert entry == RECEIPT["applied, entry"]
+    assert read_entry(entry) == (TRANSACTION["id"], 7, 0, 0, sha256(RECEIPT["applied"]))
+    assert leaf_hash(entry) == RECEIPT["applied, leaf hash"]
     assert encode(rejected) == RECEIPT["rejected"]
     assert decode_receipt(RECEIPT["applied"]) == applied
     assert decode_receipt(RECEIPT["rejected"]) == rejected

@@ -5,7 +5,6 @@ nothing else of a node.
 """
 
 import re
-from bisect import bisect_right
 from typing import Annotated
 
 from litestar import Response, get
@@ -13,12 +12,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, PathParameter
 
 from guildbook.api.services import Services
-from guildbook.chain.ledger import View
 from guildbook.primitives.errors import GuildbookError
+from guildbook.primitives.log_entry import ENTRY_SIZE_BYTES
 from guildbook.primitives.merkle_log import TILE_WIDTH_HASHES, read_tile, tile_width
 from guildbook.state import layout
 
-ENTRY_SIZE_BYTES_MAX = 65_535
 LEVEL_MAX = 7
 FOR_EVER = "public, max-age=31536000, immutable"
 NEVER = "no-store"
@@ -87,42 +85,13 @@ def get_tile(
 
 @get("/log/tile/entries/{place:path}", sync_to_thread=True)
 def get_entries(services: NamedDependency[Services], place: FromPath[str]) -> Response[bytes]:
-    """A bundle of receipts, the log's entries (C2SP tlog-tiles): each behind its length in two bytes."""
+    """A bundle of the log's entries (C2SP tlog-tiles): each behind its length in two bytes.
+
+    An entry says which transaction a receipt is of, where it is and what became of it, and has the receipt's hash.
+    """
     index, width = tile_place(place.lstrip("/"))
     view = services.reader.view()
     first = index * TILE_WIDTH_HASHES
     _require(min(TILE_WIDTH_HASHES, max(0, view.head.log_size - first)), width, f"bundle {index}")
-    parts = []
-    for receipt in receipts_from(view, first, width):
-        if len(receipt) > ENTRY_SIZE_BYTES_MAX:
-            raise GuildbookError(
-                "evidence.not_available",
-                "a receipt of this bundle is too large for the format",
-                hint="read the receipts by transaction id",
-                size_bytes=len(receipt),
-            )
-        parts.append(len(receipt).to_bytes(2, "big") + receipt)
-    return _cached(b"".join(parts), width)
-
-
-def receipts_from(view: View, first: int, count: int) -> list[bytes]:
-    """The receipts at ``count`` places of the log from ``first``, which are in it."""
-    heights = range(view.head.height)
-    before = bisect_right(heights, first, key=lambda height: _log_size(view, height)) - 1
-    found: list[bytes] = []
-    skip = first - _log_size(view, before)
-    for height in range(before + 1, view.head.height + 1):
-        changes = view.changes(height)
-        assert changes is not None, height
-        found.extend(changes.receipts[skip : skip + count - len(found)])
-        skip = max(0, skip - len(changes.receipts))
-        if len(found) == count:
-            break
-    return found
-
-
-def _log_size(view: View, height: int) -> int:
-    """How many receipts the log has after the block of ``height``."""
-    roots = view.roots(height)
-    assert roots is not None, height
-    return roots.log_size
+    length = ENTRY_SIZE_BYTES.to_bytes(2, "big")
+    return _cached(b"".join([length + entry for entry in view.entries(first, width)]), width)

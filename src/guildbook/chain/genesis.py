@@ -210,4 +210,4 @@ def apply_genesis(genesis: Genesis, state: State, registry: Registry) -> BlockRe
     execution.contract("governance").found(  # type: ignore[attr-defined]
         members=members, parameters=sorted(genesis.parameters.items()), releases=releases
     )
-    return finish_block(state, 0, genesis.time_ms * 1_000_000, execution, [], [], [])
+    return finish_block(state, 0, genesis.time_ms * 1_000_000, execution, [], [], [], [])

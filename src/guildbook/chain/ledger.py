@@ -29,6 +29,7 @@ from guildbook.primitives.cometbft import (
 )
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.hashing import sha256
+from guildbook.primitives.log_entry import ENTRY_SIZE_BYTES
 from guildbook.primitives.merkle_log import LogReader, load_edge
 from guildbook.primitives.state_tree import StateTree, TreeReader
 from guildbook.runtime.call import Execution
@@ -112,6 +113,24 @@ class View:
         if changes is None or location.index >= len(changes.receipts):
             raise _corrupt(f"no receipt {location.index} in block {location.height}")
         return changes.receipts[location.index]
+
+    def entries(self, first: int, count: int) -> list[bytes]:
+        """The entries (77 bytes each) at ``count`` places of the log from ``first``, which are in it."""
+        if not count:
+            return []
+        assert 0 <= first <= first + count <= self.head.log_size, (first, count)
+        start = layout.height_key(layout.ENTRIES, first)
+        key, data = next(self.reader.scan(layout.ENTRIES, start + b"\0", reverse=True), (b"", b""))
+        content = bytearray(data[(first - int.from_bytes(key[1:], "big")) * ENTRY_SIZE_BYTES :])
+        if len(content) < count * ENTRY_SIZE_BYTES:
+            for _key, data in self.reader.scan(start + b"\0", layout.ENTRIES + b"\xff" * 9):
+                content += data
+                if len(content) >= count * ENTRY_SIZE_BYTES:
+                    break
+        if len(content) < count * ENTRY_SIZE_BYTES:
+            raise _corrupt(f"entries of the log are missing behind {first}")
+        places = range(0, count * ENTRY_SIZE_BYTES, ENTRY_SIZE_BYTES)
+        return [bytes(content[at : at + ENTRY_SIZE_BYTES]) for at in places]
 
     def receipt(self, transaction: bytes) -> Receipt | None:
         """The receipt of ``transaction``, or None."""

@@ -1,4 +1,4 @@
-"""Receipts: what became of a transaction, as a leaf of the log over all receipts since genesis.
+"""Receipts: what became of a transaction. The log over all receipts since genesis has an entry for each.
 
 A receipt is hashed, so it holds stable codes and typed values alone. Texts for people are made from the code
 outside. Format and vectors: docs/spec/receipt.md.

@@ -33,6 +33,7 @@ SPACE_NAMES = {
     layout.INDEXES: "index entry",
     layout.TREE: "tree node",
     layout.LOG: "log tile",
+    layout.ENTRIES: "log entries",
     layout.BLOCKS: "block",
     layout.COMMITS: "commit",
     layout.CHANGES: "change feed",

@@ -26,6 +26,7 @@ from guildbook.contract.contract import Sender
 from guildbook.primitives.cometbft import ExecTxResult, results_hash
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.hashing import tagged
+from guildbook.primitives.log_entry import entry_of
 from guildbook.primitives.merkle_log import LogEdge, extend, leaf_hash
 from guildbook.primitives.merkle_log import root as merkle_root
 from guildbook.primitives.state_tree import TreeUpdate
@@ -105,8 +106,10 @@ def apply_block(
             continue
         first = len(judge.done)
         judge.judge(envelopes)
-        results.append(ExecTxResult(0, merkle_root([leaf_hash(one) for one in judge.receipts[first:]])))
-    return finish_block(state, block.height, block.time_ns, execution, judge.done, judge.receipts, results)
+        results.append(ExecTxResult(0, merkle_root([leaf_hash(one) for one in judge.entries[first:]])))
+    return finish_block(
+        state, block.height, block.time_ns, execution, judge.done, judge.receipts, judge.entries, results
+    )
 
 
 def begin_block(
@@ -173,6 +176,7 @@ class _Judge:
     ) -> None:
         self.done: list[_Done] = []
         self.receipts: list[bytes] = []
+        self.entries: list[bytes] = []
         self._state = state
         self._execution = execution
         self._height = height
@@ -245,7 +249,9 @@ class _Judge:
                 transaction, self._height, index, int(kind), outcome.code, outcome.fields, [], []
             )
         self.done.append(_Done(receipt, sender, calls))
-        self.receipts.append(_encode(receipt))
+        data = _encode(receipt)
+        self.receipts.append(data)
+        self.entries.append(entry_of(data, transaction, self._height, index, int(kind)))
 
 
 def admit(transaction: Transaction, network: str, height: int, parameters: Parameters) -> Refused | None:
@@ -275,6 +281,7 @@ def finish_block(
     execution: Execution,
     done: Sequence[_Done],
     receipts: list[bytes],
+    entries: list[bytes],
     results: Sequence[ExecTxResult],
 ) -> BlockResult:
     """Turn the overlay and the receipts into roots and the pairs to store."""
@@ -294,9 +301,11 @@ def finish_block(
     writes.extend(execution.overlay.index_writes())
     update = state.tree.update(leaves)
     writes.extend((layout.TREE + path, node) for path, node in update.writes.items())
-    edge, tiles = extend(state.edge, [leaf_hash(receipt) for receipt in receipts])
+    edge, tiles = extend(state.edge, [leaf_hash(entry) for entry in entries])
     writes.extend((layout.LOG + tile, hashes) for tile, hashes in tiles.items())
     first = state.edge.size
+    if entries:
+        writes.append((layout.height_key(layout.ENTRIES, first), b"".join(entries)))
     for index, one in enumerate(done):
         if one.receipt.outcome != Outcome.INVALID:
             writes.append(

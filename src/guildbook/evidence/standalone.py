@@ -28,6 +28,7 @@ MODULES: Final = (
     "primitives/errors",
     "primitives/hashing",
     "primitives/keys",
+    "primitives/log_entry",
     "primitives/merkle_log",
     "primitives/ordered",
     "primitives/proof",

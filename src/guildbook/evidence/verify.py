@@ -43,6 +43,7 @@ from guildbook.primitives import cometbft as comet
 from guildbook.primitives import keys, merkle_log, state_tree
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.hashing import sha256, tagged
+from guildbook.primitives.log_entry import entry_of
 
 STEPS: Final = ("form", "network", "trust", "commit", "block", "application hash", "proof", "content")
 """The names of the steps in their order."""
@@ -317,7 +318,7 @@ def _verify_proof(
 ) -> None:
     """The subject is under one of the roots."""
     if isinstance(subject, ReceiptEvidence):
-        leaf = merkle_log.leaf_hash(subject.receipt)
+        leaf = merkle_log.leaf_hash(_entry_of(subject.receipt))
         merkle_log.verify_inclusion(leaf, subject.log_index, anchor.log_size, subject.path, anchor.log_root)
     elif isinstance(subject, RowEvidence):
         digest = sha256(subject.row)
@@ -335,6 +336,17 @@ def _verify_proof(
             [(_tree_key(subject.table, key), sha256(row)) for key, row in subject.rows],
             subject.proof,
         )
+
+
+def _entry_of(receipt: bytes) -> bytes:
+    """The entry of the log that belongs to a receipt."""
+    match decode_value(receipt):
+        case [bytes() as transaction, int() as height, int() as index, int() as outcome, *_]:
+            try:
+                return entry_of(receipt, transaction, height, index, outcome)
+            except (ValueError, OverflowError):
+                pass
+    raise _refused("what is shown is no receipt, so there is no entry of it in the log")
 
 
 def _verify_content(evidence: Evidence, height: int) -> Fact:
@@ -373,7 +385,7 @@ def _read_receipt(subject: ReceiptEvidence, network: str, height: int) -> Receip
             return ReceiptFact(
                 transaction, index, subject.log_index, outcome, code, fields, results, events, signed
             )
-    raise _refused("the leaf of the log is no receipt")
+    raise _refused("what the log has an entry of is no receipt")
 
 
 def _read_transaction(envelope: bytes, transaction: bytes, network: str) -> SignedTransaction:

@@ -12,6 +12,8 @@ TREE = b"T"
 """path of a branch of the state tree -> branch."""
 LOG = b"L"
 """tile of the receipt log -> hashes."""
+ENTRIES = b"E"
+"""place in the log of the first receipt of a block, 8 bytes big endian -> entries of that block's receipts, joined."""
 BLOCKS = b"B"
 """height, 8 bytes big endian -> protobuf block."""
 COMMITS = b"K"
@@ -27,7 +29,7 @@ ROOTS = b"A"
 META = b"M"
 """names of single values: format, network, genesis, head."""
 
-SPACES = (ROOTS, BLOCKS, TRANSACTIONS, INDEXES, COMMITS, LOG, META, ROWS, TREE, VALIDATORS, CHANGES)
+SPACES = (ROOTS, BLOCKS, TRANSACTIONS, ENTRIES, INDEXES, COMMITS, LOG, META, ROWS, TREE, VALIDATORS, CHANGES)
 
 
 def height_key(space: bytes, height: int) -> bytes:
