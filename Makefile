@@ -1,7 +1,7 @@
 # Every target makes what it needs; none needs another to have been run before. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check lint types imports bench docs new-app lock clean clean-all
+.PHONY: help setup cometbft demo test test-long check lint types imports bench docs new-app lock clean clean-all
 export PYTHON
 
 PY := .venv/bin/python
@@ -9,10 +9,13 @@ GUILDBOOK := .venv/bin/guildbook
 WORKERS ?= 2
 
 help:  ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## Make or mend .venv: locked versions, checked hashes; quick when nothing changed
 	@scripts/setup
+
+cometbft: setup  ## CometBFT, which a network runs: found where it is, or built once; make cometbft VERSIONS="0.39.4 0.38.25"
+	@$(PY) scripts/obtain_cometbft.py $(VERSIONS)
 
 demo: setup  ## A points alliance from start to proof, in seconds once set up; it writes below build/
 	@out=build/points-demo; number=2; \
@@ -20,9 +23,11 @@ demo: setup  ## A points alliance from start to proof, in seconds once set up; i
 	$(GUILDBOOK) demo points --out "$$out"
 
 test: check  ## Everything that must hold: lint, types, imports, then the tests (without the long ones)
+	@$(PY) scripts/obtain_cometbft.py --try
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 test-long: setup  ## The long tests: soak, crash series, deep fuzzing
+	@$(PY) scripts/obtain_cometbft.py --try 0.39.4 0.38.25
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 -m slow
 
 check: lint types imports  ## Lint, types and import rules alone
