@@ -1,7 +1,7 @@
 # Every target makes what it needs; none needs another to have been run before. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup cometbft demo test test-long check lint types imports bench docs new-app lock clean clean-all
+.PHONY: help setup cometbft demo test test-long check lint types imports bench docs messages new-app lock clean clean-all
 export PYTHON
 
 PY := .venv/bin/python
@@ -48,6 +48,9 @@ bench: setup  ## Measure this machine; the figures and their conditions go to bu
 
 docs: setup  ## Write the generated reference pages (docs/reference)
 	@$(PY) scripts/build_reference.py
+
+messages: setup  ## Write the generated classes of the engine's messages (src/guildbook/engine/abci)
+	@$(PY) scripts/build_messages.py
 
 new-app: setup  ## A new application that passes its tests: make new-app NAME=loans
 	@test -n "$(NAME)" || { echo "give the application a name: make new-app NAME=loans" >&2; exit 2; }

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from guildbook.chain.misbehaviour import misbehaviour_of
 from guildbook.primitives import cometbft as comet
 from guildbook.primitives import protobuf as pb
 from guildbook.primitives.errors import GuildbookError
@@ -157,8 +158,17 @@ def test_a_real_block_with_evidence_of_a_double_vote_commits_to_it() -> None:
     assert comet.evidence_hash((message,)) == header.evidence_hash
     assert hex_of(comet.part_set_header(encoded).hash) == found["block_id"]["parts"]["hash"]
     comet.check_block(comet.decode_block(encoded))
-    with pytest.raises(comet.CometError, match="evidence of misbehaviour"):
-        comet.block_from_json(found["block"])
+    assert comet.block_from_json(found["block"]) == comet.decode_block(encoded)
+    (proven,) = misbehaviour_of((message,))
+    assert (proven.kind, proven.address.hex().upper()) == (1, value["vote_a"]["validator_address"])
+    assert (proven.power, proven.total_power) == (
+        int(value["validator_power"]),
+        int(value["total_voting_power"]),
+    )
+    assert (proven.height, proven.time_ns) == (
+        int(value["vote_a"]["height"]),
+        comet.parse_time(value["timestamp"]),
+    )
 
 
 def test_real_transactions_have_the_data_hash_their_proofs_lead_to() -> None:

@@ -48,6 +48,15 @@ def _corrupt(what: str) -> GuildbookError:
     )
 
 
+def validators_at(reader: Reader, height: int) -> ValidatorSet:
+    """The validator set of ``height``; raises GuildbookError ``store.corrupt`` where there is none."""
+    end = layout.height_key(layout.VALIDATORS, height) + b"\0"
+    found = next(iter(reader.scan(layout.VALIDATORS, end, reverse=True)), None)
+    if found is None:
+        raise _corrupt(f"no validator set for height {height}")
+    return decode_validator_set(found[1])
+
+
 class View:
     """Everything a ledger holds, as of one committed block. Cheap to make, and safe in any thread."""
 
@@ -55,10 +64,25 @@ class View:
         self.network = network
         self.reader = reader
         self.registry = registry
+        self._kept_height = -1
         data = reader.get(HEAD_KEY)
         if data is None:
             raise _corrupt("it has no head")
         self.head: Head = decode_head(data)
+
+    @property
+    def kept_height(self) -> int:
+        """The last height whose block and commit are here.
+
+        It is the head's, unless an engine outside this process is still to be asked for the last blocks.
+        """
+        if self.head.parts_total or not self.head.height:
+            return self.head.height
+        if self._kept_height < 0:
+            end = layout.height_key(layout.BLOCKS, self.head.height) + b"\0"
+            last = next(iter(self.reader.scan(layout.BLOCKS, end, reverse=True)), None)
+            self._kept_height = 0 if last is None else int.from_bytes(last[0][1:], "big")
+        return self._kept_height
 
     def block(self, height: int) -> Block | None:
         """The block of ``height`` (1 up), or None."""
@@ -76,17 +100,7 @@ class View:
 
     def validators(self, height: int) -> ValidatorSet:
         """The validator set of ``height``."""
-        found = next(
-            iter(
-                self.reader.scan(
-                    layout.VALIDATORS, layout.height_key(layout.VALIDATORS, height) + b"\0", reverse=True
-                )
-            ),
-            None,
-        )
-        if found is None:
-            raise _corrupt(f"no validator set for height {height}")
-        return decode_validator_set(found[1])
+        return validators_at(self.reader, height)
 
     def changes_bytes(self, height: int) -> bytes | None:
         """The change feed's entry of ``height`` (0 is genesis) as stored, or None."""

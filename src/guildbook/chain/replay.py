@@ -11,10 +11,15 @@ import msgspec
 
 from guildbook.chain.block import build_block
 from guildbook.chain.genesis import read_genesis
-from guildbook.chain.head import GENESIS_KEY
-from guildbook.chain.ledger import Ledger, View
+from guildbook.chain.head import GENESIS_KEY, Head
+from guildbook.chain.keeping import NO_PARTS, decided
+from guildbook.chain.ledger import Ledger, View, validators_at
+from guildbook.chain.misbehaviour import misbehaviour_of
 from guildbook.chain.transition import BlockInput
 from guildbook.primitives.cometbft import (
+    Block,
+    BlockID,
+    Commit,
     block_id,
     check_block,
     encode_commit,
@@ -40,6 +45,7 @@ SPACE_NAMES = {
     layout.TRANSACTIONS: "transaction location",
     layout.VALIDATORS: "validator set",
     layout.ROOTS: "roots",
+    layout.DECIDED: "block that is not kept in full yet",
     layout.META: "head",
 }
 
@@ -61,8 +67,9 @@ def check_chain(view: View, progress: Progress = no_progress) -> Iterator[Findin
     """Hold every block against its predecessor, its validators and its commit."""
     previous = None
     height = 0
+    kept = view.kept_height
     try:
-        for height in range(1, view.head.height + 1):
+        for height in range(1, kept + 1):
             block, commit, data = view.block(height), view.commit(height), view.block_bytes(height)
             if block is None or commit is None or data is None:
                 yield Finding(f"block {height}", "it is missing, or its commit is")
@@ -81,10 +88,21 @@ def check_chain(view: View, progress: Progress = no_progress) -> Iterator[Findin
             verify_commit(view.network, validators, height, identity, commit)
             previous = identity
             progress(height, view.head.height)
-        if previous is not None and previous != view.head.block_id:
+        for height in range(kept + 1, view.head.height + 1):
+            run = decided(view, height)
+            if run is None:
+                yield Finding(f"block {height}", "it is missing, or its commit is")
+                return
+            previous = run.block_id
+        if previous is not None and not _names(view.head, previous):
             yield Finding("head", "it names another block than the last one")
     except GuildbookError as error:
         yield Finding(f"block {height}", str(error))
+
+
+def _names(head: Head, identity: BlockID) -> bool:
+    """Whether ``head`` names this block: by its whole id, or by its hash where it knows no parts."""
+    return head.block_id == identity if head.parts_total else head.block_hash == identity.hash
 
 
 def replay(
@@ -101,9 +119,16 @@ def replay(
     """
     genesis = read_genesis(source.reader.get(GENESIS_KEY) or b"")
     ledger = Ledger.create(scratch, genesis, registry)
-    last_commit = None
+    ordered_here = bool(source.head.parts_total) or not source.head.height
+    previous: tuple[BlockID, Commit] | None = None
     last = source.head.height if until is None else min(until, source.head.height)
     for height in range(1, last + 1):
+        run = None if ordered_here else decided(source, height)
+        if run is not None:
+            header_app_hash = ledger.head.app_hash
+            ledger.commit(ledger.apply(run.input), run.block_id, header_app_hash, [run.write()])
+            progress(height, last)
+            continue
         block, commit, data = source.block(height), source.commit(height), source.block_bytes(height)
         if block is None or commit is None or data is None:
             yield Finding(f"block {height}", "it is missing, or its commit is")
@@ -116,28 +141,27 @@ def replay(
                 f"{height} states {header.app_hash.hex()}",
             )
             return
-        validators = genesis.validator_set
-        proposers = [one for one in validators.validators if one.address == header.proposer_address]
-        if not proposers:
-            yield Finding(f"block {height}", "its proposer is no validator")
-            return
-        built = build_block(
-            genesis.network, ledger.head, last_commit, validators, proposers[0], header.time_ns, block.txs
+        found = (
+            _built_again(ledger, block, data, previous)
+            if ordered_here
+            else _agreed(ledger, block, commit, data, previous)
         )
-        if header_hash(built.header) != header_hash(header) or built.data != data:
-            yield Finding(f"block {height}", "it is not the block that follows from the ledger before it")
+        if isinstance(found, Finding):
+            yield found
             return
-        result = ledger.apply(BlockInput(height, header.time_ns, block.txs))
+        result = ledger.apply(
+            BlockInput(height, header.time_ns, block.txs, misbehaviour_of(block.evidence))
+        )
         ledger.commit(
             result,
-            built.id,
+            found if ordered_here else BlockID(found.hash, NO_PARTS),
             header.app_hash,
             [
                 (layout.height_key(layout.BLOCKS, height), data),
                 (layout.height_key(layout.COMMITS, height), encode_commit(commit)),
             ],
         )
-        last_commit = commit
+        previous = found, commit
         progress(height, last)
     if until is None and ledger.head != source.head:
         yield Finding(
@@ -145,6 +169,46 @@ def replay(
             f"replay ends with state root {ledger.head.state_root.hex()}, and the store says "
             f"{source.head.state_root.hex()}",
         )
+
+
+def _built_again(
+    ledger: Ledger, block: Block, data: bytes, previous: tuple[BlockID, Commit] | None
+) -> BlockID | Finding:
+    """The id of a block that the solo engine cut, made again from the ledger before it."""
+    header, genesis = block.header, ledger.genesis
+    validators = genesis.validator_set
+    proposers = [one for one in validators.validators if one.address == header.proposer_address]
+    if not proposers:
+        return Finding(f"block {header.height}", "its proposer is no validator")
+    last_commit = None if previous is None else previous[1]
+    built = build_block(
+        genesis.network, ledger.head, last_commit, validators, proposers[0], header.time_ns, block.txs
+    )
+    if header_hash(built.header) != header_hash(header) or built.data != data:
+        return Finding(f"block {header.height}", "it is not the block that follows from the ledger before it")
+    return built.id
+
+
+def _agreed(
+    ledger: Ledger, block: Block, commit: Commit, data: bytes, previous: tuple[BlockID, Commit] | None
+) -> BlockID | Finding:
+    """The id of a block that its validators agreed on; nobody else could have made it, so it is held against theirs."""
+    header = block.header
+    where = f"block {header.height}"
+    validators = validators_at(ledger.store, header.height)
+    identity = block_id(header, data)
+    try:
+        check_block(block)
+        verify_commit(ledger.genesis.network, validators, header.height, identity, commit)
+    except GuildbookError as error:
+        return Finding(where, str(error))
+    if header.chain_id != ledger.genesis.network or header.validators_hash != validator_set_hash(validators):
+        return Finding(where, "it is of another network, or of other validators")
+    if header.last_results_hash != ledger.head.results_hash:
+        return Finding(where, "it states other results than the block before it gives")
+    if previous is not None and header.last_block_id != previous[0]:
+        return Finding(where, "it does not follow the block before it")
+    return identity
 
 
 def compare(store: Reader, replayed: Reader) -> Iterator[Finding]:
@@ -177,7 +241,7 @@ def _place(key: bytes) -> str:
     space = SPACE_NAMES.get(key[:1], "unknown space")
     rest = key[1:]
     if (
-        key[:1] in (layout.BLOCKS, layout.COMMITS, layout.CHANGES, layout.VALIDATORS, layout.ROOTS)
+        key[:1] in (layout.BLOCKS, layout.COMMITS, layout.CHANGES, layout.VALIDATORS, layout.ROOTS, layout.DECIDED)
         and len(rest) == 8
     ):
         return f"{space} {int.from_bytes(rest, 'big')}"

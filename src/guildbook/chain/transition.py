@@ -19,6 +19,7 @@ import msgspec
 from guildbook.chain.bundle import decode_bundle
 from guildbook.chain.changes import BlockChanges, RowChange, TransactionSummary
 from guildbook.chain.head import Roots, application_hash
+from guildbook.chain.misbehaviour import Misbehaviour
 from guildbook.chain.receipt import Location, Outcome, Receipt
 from guildbook.chain.state import State
 from guildbook.chain.transaction import Transaction, decode_transaction, signature_holds
@@ -46,11 +47,14 @@ _NO_SENDER = Sender("", "", b"")
 
 
 class BlockInput(NamedTuple):
-    """What the engine decided: height (1 up), time in nanoseconds since 1970, and the bundles in order."""
+    """What the engine decided: height (1 up), time in nanoseconds since 1970, the bundles in order, and which
+    validators are proven to have misbehaved.
+    """
 
     height: int
     time_ns: int
     bundles: Sequence[bytes]
+    misbehaviour: Sequence[Misbehaviour] = ()
 
 
 class BlockResult(NamedTuple):
@@ -63,6 +67,7 @@ class BlockResult(NamedTuple):
     state_root: bytes
     edge: LogEdge
     app_hash: bytes
+    results: Sequence[ExecTxResult]
     results_hash: bytes
     writes: list[tuple[bytes, bytes | None]]
     differences: list[RowDifference]
@@ -86,7 +91,8 @@ def apply_block(
     ``checked`` maps envelopes to transactions whose form and signature were already found good; it saves work and
     changes nothing. Raises GuildbookError ``block.wrong_height``; AssertionError halts the node.
     """
-    if block.height != state.head.height + 1 or block.time_ns <= state.head.time_ns:
+    earliest_ns = state.head.time_ns + (1 if state.head.height else 0)  # the first block may have genesis' time
+    if block.height != state.head.height + 1 or block.time_ns < earliest_ns:
         raise GuildbookError(
             "block.wrong_height",
             f"block {block.height} does not follow {state.head.height}",
@@ -330,6 +336,7 @@ def finish_block(
         update.root,
         edge,
         application_hash(update.root, log_root, edge.size),
+        results,
         results_hash(results),
         writes,
         differences,

@@ -36,7 +36,7 @@ class LedgerSource:
     @property
     def height(self) -> int:
         """The last block whose header is there."""
-        return self._blocks.head.height
+        return self._blocks.kept_height
 
     @property
     def state_height(self) -> int:

@@ -492,6 +492,11 @@ def _read_timestamp(name: str, data: bytes) -> int:
     return _within(name, seconds * NANOSECONDS_PER_SECOND + nanoseconds, ZERO_TIME_NS, TIME_NS_MAX)
 
 
+def decode_time(data: bytes) -> int:
+    """The nanoseconds since 1970 in a protobuf Timestamp; `CometError` or `ProtobufError` when it is none."""
+    return _read_timestamp("time", data)
+
+
 def _read_block_id(name: str, data: bytes) -> BlockID:
     fields = pb.Message(name, data)
     digest = _sized(f"{name} hash", fields.octets(1), 0, HASH_SIZE_BYTES)
@@ -1111,17 +1116,90 @@ def signed_header_from_json(value: object) -> SignedHeader:
     return SignedHeader(header_from_json(found.get("header")), commit_from_json(found.get("commit")))
 
 
-def block_from_json(value: object) -> Block:
-    """The block behind the `block` object of an RPC answer, without evidence of misbehaviour; `CometError`
-    when it is none or has such evidence, whose JSON form does not carry its bytes.
+def _vote_from_json(value: object) -> bytes:
+    found = _object(value, "vote")
+    return (
+        pb.integer(1, _number(found.get("type"), "vote type"))
+        + pb.integer(2, _number(found.get("height"), "vote height"))
+        + pb.integer(3, _number(found.get("round"), "vote round"))
+        + pb.message(4, _block_id(_json_block_id(found.get("block_id"), "vote block id")))
+        + pb.message(5, _timestamp(parse_time(_text(found.get("timestamp"), "vote time"))))
+        + pb.octets(6, _hex(found.get("validator_address"), "vote address"))
+        + pb.integer(7, _number(found.get("validator_index"), "vote place"))
+        + pb.octets(8, _base64(found.get("signature"), "vote signature"))
+        + pb.octets(9, _base64(found.get("extension") or "", "vote extension"))
+        + pb.octets(10, _base64(found.get("extension_signature") or "", "vote extension signature"))
+    )
+
+
+def _full_validator_from_json(value: object) -> bytes:
+    found = _object(value, "validator")
+    key = _base64(_object(found.get("pub_key"), "validator key").get("value"), "validator key")
+    return (
+        pb.octets(1, _hex(found.get("address"), "validator address"))
+        + pb.message(2, pb.octets(1, key))
+        + pb.integer(3, _number(found.get("voting_power"), "validator power"))
+        + pb.integer(4, _number(found.get("proposer_priority", "0"), "validator priority"))
+    )
+
+
+def _full_set_from_json(value: object) -> bytes:
+    found = _object(value, "validator set")
+    members = b"".join(
+        pb.message(1, _full_validator_from_json(one))
+        for one in _list(found.get("validators"), "validator set")
+    )
+    proposer = found.get("proposer")
+    return members + (b"" if proposer is None else pb.message(2, _full_validator_from_json(proposer)))
+
+
+def evidence_from_json(value: object) -> bytes:
+    """The protobuf message behind one piece of evidence of misbehaviour in an RPC answer, as a block holds it;
+    `CometError` when it is none that is known. Whether every byte is the engine's is for the block's hashes to say.
     """
+    found = _object(value, "evidence")
+    kind, body = found.get("type"), _object(found.get("value"), "evidence")
+
+    def field(name: str, other: str) -> object:
+        return body.get(name, body.get(other))  # engines before and after v0.38 spell them differently
+
+    total = _number(field("total_voting_power", "TotalVotingPower"), "evidence total power")
+    time = pb.message(5, _timestamp(parse_time(_text(field("timestamp", "Timestamp"), "evidence time"))))
+    if kind == "tendermint/DuplicateVoteEvidence":
+        return pb.message(
+            1,
+            pb.message(1, _vote_from_json(body.get("vote_a")))
+            + pb.message(2, _vote_from_json(body.get("vote_b")))
+            + pb.integer(3, total)
+            + pb.integer(4, _number(field("validator_power", "ValidatorPower"), "evidence power"))
+            + time,
+        )
+    if kind == "tendermint/LightClientAttackEvidence":
+        block = _object(field("conflicting_block", "ConflictingBlock"), "evidence block")
+        signed = signed_header_from_json(block.get("signed_header"))
+        header = pb.message(1, encode_header(signed.header)) + pb.message(2, encode_commit(signed.commit))
+        return pb.message(
+            2,
+            pb.message(1, pb.message(1, header) + pb.message(2, _full_set_from_json(block.get("validator_set"))))
+            + pb.integer(2, _number(field("common_height", "CommonHeight"), "evidence height"))
+            + b"".join(
+                pb.message(3, _full_validator_from_json(one))
+                for one in _list(field("byzantine_validators", "ByzantineValidators"), "evidence validators")
+            )
+            + pb.integer(4, total)
+            + time,
+        )
+    raise _malformed("evidence of misbehaviour of an unknown kind", kind=str(kind)[:100])
+
+
+def block_from_json(value: object) -> Block:
+    """The block behind the `block` object of an RPC answer; `CometError` when it is none."""
     found = _object(value, "block")
-    if _list(_object(found.get("evidence"), "block evidence").get("evidence"), "block evidence"):
-        raise _malformed("a block with evidence of misbehaviour cannot be read from JSON")
+    evidence = _list(_object(found.get("evidence"), "block evidence").get("evidence"), "block evidence")
     data = _object(found.get("data"), "block data")
     return Block(
         header=header_from_json(found.get("header")),
         txs=tuple(_base64(tx, "transaction") for tx in _list(data.get("txs"), "block transactions")),
-        evidence=(),
+        evidence=tuple(evidence_from_json(item) for item in evidence),
         last_commit=commit_from_json(found.get("last_commit")),
     )

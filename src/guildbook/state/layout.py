@@ -26,10 +26,26 @@ VALIDATORS = b"V"
 """height from which a validator set holds -> protobuf validator set."""
 ROOTS = b"A"
 """height -> canonical [state root, log root, log size] after that block."""
+DECIDED = b"J"
+"""height -> canonical Decided: a block that was run, and whose full form with its commit is still to be fetched."""
 META = b"M"
 """names of single values: format, network, genesis, head."""
 
-SPACES = (ROOTS, BLOCKS, TRANSACTIONS, ENTRIES, INDEXES, COMMITS, LOG, META, ROWS, TREE, VALIDATORS, CHANGES)
+SPACES = (
+    ROOTS,
+    BLOCKS,
+    TRANSACTIONS,
+    ENTRIES,
+    INDEXES,
+    DECIDED,
+    COMMITS,
+    LOG,
+    META,
+    ROWS,
+    TREE,
+    VALIDATORS,
+    CHANGES,
+)
 
 
 def height_key(space: bytes, height: int) -> bytes:
