@@ -46,7 +46,9 @@ def test_no_well_typed_call_of_a_foundation_is_a_fault(contract):
     known: Known = {"organisation": ["guild", "council"], "party": ["steward", "stranger"],
     "permission": ["units:issuer"],
              "currency": ["EUR", "JPY"], "ledger": ["cash"], "account": ["a", "b"], "debit": ["a"], "credit": ["b"],
-             "reference": ["r-1", "r-2"], "contract": ["money", "parties"], "name": ["events_max"]}  # fmt: skip
+             "reference": ["r-1", "r-2"], "contract": ["money", "parties"], "name": ["events_max"],
+             "document": ["inv-1", "inv-2"], "issuer": ["guild"], "holder": ["guild"], "encumbrance": [1, 2],
+             "grantee": ["guild", "money"], "version": [1, 2]}  # fmt: skip
     bombard(contract, known=known, runs=25)
 
 

@@ -1,9 +1,10 @@
 """Contracts that every network has."""
 
 from guildbook.contract import Contract
+from guildbook.foundation.documents import Documents
 from guildbook.foundation.governance import Governance
 from guildbook.foundation.money import Money
 from guildbook.foundation.parties import Parties
 
-FOUNDATION: tuple[type[Contract], ...] = (Governance, Money, Parties)
+FOUNDATION: tuple[type[Contract], ...] = (Documents, Governance, Money, Parties)
 """The contracts that every network is founded with, by name."""
