@@ -1339,8 +1339,8 @@ class Documents(Contract, name="documents", version=1):
         for row in self.documents.find(index=()):
             versions = list(self.versions.find(row.id))
             assert len(versions) == row.version, row.id
-            for number, one in enumerate(versions, 1):
-                assert one.version == number, row.id
+            for number, version in enumerate(versions, 1):
+                assert version.version == number, row.id
             last = self.versions.get(row.id, row.version)
             assert last is not None, row.id
             assert last.digest == row.digest, row.id
