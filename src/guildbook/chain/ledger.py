@@ -10,7 +10,16 @@ from typing import Any
 
 from guildbook.chain.changes import BlockChanges, decode_changes
 from guildbook.chain.genesis import Genesis, apply_genesis, empty_state, read_genesis
-from guildbook.chain.head import FORMAT_KEY, GENESIS_KEY, HEAD_KEY, STORE_FORMAT, Head, Roots, decode_head
+from guildbook.chain.head import (
+    FORMAT_KEY,
+    GENESIS_KEY,
+    HEAD_KEY,
+    RESTORE_KEY,
+    STORE_FORMAT,
+    Head,
+    Roots,
+    decode_head,
+)
 from guildbook.chain.receipt import Location, Receipt, decode_receipt
 from guildbook.chain.state import State
 from guildbook.chain.transaction import Transaction
@@ -55,6 +64,15 @@ def validators_at(reader: Reader, height: int) -> ValidatorSet:
     if found is None:
         raise _corrupt(f"no validator set for height {height}")
     return decode_validator_set(found[1])
+
+
+def _require_no_restore(store: Reader) -> None:
+    if store.get(RESTORE_KEY) is not None:
+        raise GuildbookError(
+            "snapshot.unfinished",
+            "a snapshot is being restored here, and is no ledger yet",
+            hint="go on with: guildbook snapshot restore, or remove the folder",
+        )
 
 
 class View:
@@ -206,6 +224,7 @@ class Ledger:
         """
         self.store = store
         self.registry = registry
+        _require_no_restore(store)
         form = store.get(FORMAT_KEY)
         if form is None:
             raise GuildbookError(
@@ -232,6 +251,7 @@ class Ledger:
     @classmethod
     def create(cls, store: KeyValueStore, genesis: Genesis, registry: Registry) -> "Ledger":
         """Found the ledger of ``genesis`` in an empty ``store``. Raises GuildbookError ``store.not_empty``."""
+        _require_no_restore(store)
         if store.get(FORMAT_KEY) is not None:
             raise GuildbookError(
                 "store.not_empty",

@@ -44,7 +44,7 @@ Source: the radix trees of the Ethereum state (Yellow Paper, appendix D), with a
 
 import dataclasses
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import pairwise
 from typing import Final
@@ -58,10 +58,12 @@ KEY_SIZE_BYTES_MAX: Final = 512
 DIGEST_SIZE_BYTES: Final = 32
 BRANCH_DEPTH_NIBBLES_MAX: Final = 2 * KEY_SIZE_BYTES_MAX - 1
 CACHE_NODES_MAX_DEFAULT: Final = 131_072
+BUILD_BATCH_NODES: Final = 20_000
 EMPTY_ROOT: Final = sha256(b"").digest()
 TOP_KEY: Final = b"\x00"
 
 Read = Callable[[bytes], bytes | None]
+Pairs = Iterable[tuple[bytes, bytes | None]]
 
 _LEAF: Final = 0
 _BRANCH: Final = 1
@@ -807,3 +809,48 @@ def _path_of_branch(key: bytes) -> bytes:
 
 def _ascends(values: Sequence[bytes]) -> bool:
     return all(left < right for left, right in pairwise(values))
+
+
+# Building a whole tree
+
+
+def build_tree(leaves: Iterable[tuple[bytes, bytes]], write: Callable[[Pairs], None]) -> bytes:
+    """Build the tree over ``leaves`` in one pass from below; returns its root (32 bytes).
+
+    ``leaves`` are keys (1 to 512 bytes, a prefix-free set) in key order with the digests (32 bytes) of their rows.
+    ``write`` gets what is to be stored under keys relative to the space of the tree, in batches; memory holds the way
+    to one leaf and one batch. The result is what updates of an empty tree would give. AssertionError for keys that
+    are not in order.
+    """
+    batch = _Batch(None, _Recent(lambda _key: None, 2), {})
+    done: list[_Subtree] = []
+    waiting: list[tuple[int, int]] = []
+    last = b""
+
+    def close_below(depth: int) -> None:
+        while waiting and waiting[-1][0] > depth:
+            closed, first = waiting.pop()
+            branch = batch.close(done[-1][0][:closed], done[first:])
+            del done[first:]
+            done.append(branch)
+
+    for key, digest in leaves:
+        assert 0 < len(key) <= KEY_SIZE_BYTES_MAX, f"a key of {len(key)} bytes"
+        path = key.hex().encode()
+        if done:
+            assert last < path, f"{path!r} does not follow {last!r}"
+            depth = _common(last, path)
+            close_below(depth)
+            if not waiting or waiting[-1][0] < depth:
+                waiting.append((depth, len(done) - 1))
+        done.append((path, leaf_hash(key, digest), _LEAF))
+        last = path
+        if len(batch.writes) >= BUILD_BATCH_NODES:
+            write(batch.writes.items())
+            batch.writes = {}
+    close_below(-1)
+    top = done[0] if done else None
+    if top is not None:
+        batch.writes[TOP_KEY] = _top_value(top)
+    write(batch.writes.items())
+    return _root_of(top)

@@ -31,6 +31,9 @@ DECIDED = b"J"
 META = b"M"
 """names of single values: format, network, genesis, head."""
 
+ROWS_END = b"S"
+"""Behind the last key of the rows."""
+
 SPACES = (
     ROOTS,
     BLOCKS,
