@@ -19,17 +19,16 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from sample_contract import Account, Units  # noqa: E402
-
-from guildbook.chain.head import HEAD_KEY, application_hash  # noqa: E402
-from guildbook.chain.ledger import Ledger  # noqa: E402
-from guildbook.chain.snapshot import Restore, index_entries, take_snapshot  # noqa: E402
-from guildbook.primitives.log_entry import entry_of  # noqa: E402
-from guildbook.primitives.merkle_log import extend, leaf_hash  # noqa: E402
-from guildbook.primitives.state_tree import build_tree  # noqa: E402
-from guildbook.state import layout  # noqa: E402
-from guildbook.state.rocks import RocksStore  # noqa: E402
-from guildbook.testing import TestLedger  # noqa: E402
+from guildbook.chain.head import HEAD_KEY, application_hash
+from guildbook.chain.ledger import Ledger
+from guildbook.chain.snapshot import Restore, index_entries, take_snapshot
+from guildbook.primitives.log_entry import entry_of
+from guildbook.primitives.merkle_log import extend, leaf_hash
+from guildbook.primitives.state_tree import build_tree
+from guildbook.state import layout
+from guildbook.state.rocks import RocksStore
+from guildbook.testing import TestLedger
+from sample_contract import Account, Units
 
 BATCH = 20_000
 
@@ -99,7 +98,9 @@ def filled(store: RocksStore, rows: int, entries: int) -> Ledger:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--entries", type=int, default=200_000)
     parser.add_argument("--folder", type=Path, default=Path("build/bench-snapshot"))
@@ -127,7 +128,10 @@ def main() -> None:
     assert other.head.app_hash == ledger.head.app_hash
     for space in (layout.INDEXES, layout.TREE, layout.LOG, layout.ENTRIES):
         end = bytes((space[0] + 1,))
-        assert all(left == right for left, right in zip(source.scan(space, end), target.scan(space, end), strict=True))
+        assert all(
+            left == right
+            for left, right in zip(source.scan(space, end), target.scan(space, end), strict=True)
+        )
     size = sum(one.stat().st_size for one in files)
     target.close()
     source.close()
