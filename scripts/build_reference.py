@@ -281,11 +281,11 @@ def argument_words(fields: tuple[FieldDocument, ...]) -> str:
 
 def default_words(value: Any) -> str:
     """A default as JSON has it."""
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if not isinstance(value, list)
-        else "[]"
-    )
+    if isinstance(value, list):
+        return "[]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else str(value)
 
 
 def field_list(fields: tuple[FieldDocument, ...]) -> str:

@@ -48,7 +48,9 @@ def test_no_well_typed_call_of_a_foundation_is_a_fault(contract):
              "currency": ["EUR", "JPY"], "ledger": ["cash"], "account": ["a", "b"], "debit": ["a"], "credit": ["b"],
              "reference": ["r-1", "r-2"], "contract": ["money", "parties"], "name": ["events_max"],
              "document": ["inv-1", "inv-2"], "issuer": ["guild"], "holder": ["guild"], "encumbrance": [1, 2],
-             "grantee": ["guild", "money"], "version": [1, 2]}  # fmt: skip
+             "grantee": ["guild", "money"], "version": [1, 2],
+             "policy": ["own"], "proposal": [1], "life_ms": [1_000], "overriders": [()],
+             "reviewer": [None], "review_ms": [0], "to": ["stranger"]}  # fmt: skip
     bombard(contract, known=known, runs=25)
 
 

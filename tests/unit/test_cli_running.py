@@ -14,6 +14,7 @@ import pytest
 
 from command_line import APPLICATION, CommandLine, environment, filled, finished, founded, process
 from guildbook.chain.genesis import read_genesis
+from guildbook.foundation import FOUNDATION
 from guildbook.node import running_node
 
 READY_S_MAX = 60
@@ -53,7 +54,7 @@ def test_init_founds_a_network_and_says_what_is_next(run, tmp_path):
 def test_init_names_everything_in_json(run, tmp_path):
     document = run.done("init", tmp_path / "node", "--network", "harbour-points", "--json").document
     assert document["network"] == "harbour-points"
-    assert document["contracts"] == ["governance", "money", "parties"]
+    assert document["contracts"] == [one.contract_name for one in FOUNDATION]
     assert Path(document["key"]).exists()
 
 

@@ -2,6 +2,7 @@
 
 from guildbook.contract.arithmetic import Rounding, allocate, fits_int64, mul_div
 from guildbook.contract.contract import Contract, command, invariant, migration, query, use
+from guildbook.contract.digest import digest_of
 from guildbook.contract.keys import is_acceptable_key, proves_possession
 from guildbook.contract.rejected import Rejected, require
 from guildbook.contract.table import Table
@@ -49,6 +50,7 @@ __all__ = [
     "Timestamp",
     "allocate",
     "command",
+    "digest_of",
     "fits_int64",
     "invariant",
     "is_acceptable_key",

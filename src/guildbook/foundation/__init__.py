@@ -1,10 +1,17 @@
 """Contracts that every network has."""
 
 from guildbook.contract import Contract
+from guildbook.foundation.approvals import Approvals
 from guildbook.foundation.documents import Documents
 from guildbook.foundation.governance import Governance
 from guildbook.foundation.money import Money
 from guildbook.foundation.parties import Parties
 
-FOUNDATION: tuple[type[Contract], ...] = (Documents, Governance, Money, Parties)
+FOUNDATION: tuple[type[Contract], ...] = (
+    Approvals,
+    Documents,
+    Governance,
+    Money,
+    Parties,
+)
 """The contracts that every network is founded with, by name."""
