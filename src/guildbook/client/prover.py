@@ -29,7 +29,8 @@ class Prover:
         view = self._reader.view()
         later = view
         deadline = time.monotonic() + PROOF_WAIT_S
-        while later.head.needs_proof_block and later.head.height == view.head.height:
+        wanted = view.head.height + (1 if view.head.needs_proof_block else 0)
+        while later.kept_height < wanted:
             if time.monotonic() > deadline:
                 break
             time.sleep(PROOF_POLL_S)

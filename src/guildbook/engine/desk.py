@@ -35,6 +35,7 @@ from guildbook.state.overlay import Overlay, RowCache
 
 PENDING_TRANSACTIONS_MAX = 100_000
 """Transactions that may wait for a block; more are told to come again."""
+NEVER = (1 << 63) - 1
 
 _log = logging.getLogger("guildbook.engine")
 
@@ -160,6 +161,7 @@ class Desk:
         self._ledger = ledger
         self._pending: dict[bytes, Pending] = {}
         self._pending_max = pending_transactions_max
+        self._first_expiry = NEVER
 
     @property
     def pending(self) -> int:
@@ -253,6 +255,7 @@ class Desk:
                     continue
                 pending = Pending(transaction, envelope, (waiting, place))
                 self._pending[transaction.id] = pending
+                self._first_expiry = min(self._first_expiry, transaction.body.valid_until)
                 if not self.queue:
                     self.first_queued_ns = time.monotonic_ns()
                 self.queue.append(pending)
@@ -260,6 +263,15 @@ class Desk:
         waiting.finish()
 
     # handing out -----------------------------------------------------------------------------------------------
+
+    def waits(self, pending: Pending) -> bool:
+        """Whether somebody still waits for this transaction."""
+        return pending.transaction.id in self._pending
+
+    def requeue(self, chosen: Sequence[Pending]) -> None:
+        """Put what was taken back to the front of the queue, as far as somebody waits for it. Called under ``wake``."""
+        self.queue.extendleft(one for one in reversed(chosen) if self.waits(one))
+        self.first_queued_ns = 0
 
     def take(self, transactions_max: int, size_bytes_max: int) -> list[Pending]:
         """The oldest of the queue, as many as both bounds allow and at least one. Called under ``wake``."""
@@ -316,6 +328,49 @@ class Desk:
         """Give the receipts of committed transactions, by id, to those who wait for them."""
         self._tell((one, answer_of(one, receipt)) for one, receipt in receipts if one in self._pending)
 
+    def answer_block(self, receipts: Sequence[bytes]) -> None:
+        """Give the receipts of a block to those who wait for its transactions, whoever handed them in.
+
+        A transaction that was in a block before has its receipt there; the one that says so is not its answer.
+        """
+        if not self._pending:
+            return
+        found = [(_outcome(receipt).transaction, receipt) for receipt in receipts]
+        self.answer(
+            (one, receipt)
+            for one, receipt in found
+            if one in self._pending
+            and not (
+                _outcome(receipt).outcome == Outcome.INVALID
+                and decode_receipt(receipt).code == "transaction.duplicate"
+            )
+        )
+
+    def expire(self, height: int) -> None:
+        """Refuse what may not be in a block of ``height`` or later."""
+        if height <= self._first_expiry:
+            return
+        with self.wake:
+            over = [one for one in self._pending.values() if one.transaction.body.valid_until < height]
+            self._first_expiry = min(
+                (
+                    one.transaction.body.valid_until
+                    for one in self._pending.values()
+                    if one.transaction.body.valid_until >= height
+                ),
+                default=NEVER,
+            )
+        self.refuse(
+            (
+                one.transaction.id,
+                Refused(
+                    "transaction.expired",
+                    [["valid_until", one.transaction.body.valid_until], ["height", height]],
+                ),
+            )
+            for one in over
+        )
+
     def _tell(self, answers: Iterable[tuple[bytes, Answer]]) -> None:
         finished: list[Waiting] = []
         with self.wake:
@@ -327,6 +382,8 @@ class Desk:
                     waiting.answer(place, answer)
                     if not waiting.left:
                         finished.append(waiting)
+            if self.stopping and not self._pending:
+                self.wake.notify_all()
         for waiting in finished:
             waiting.finish()
 
@@ -357,13 +414,17 @@ class Desk:
                 hint="see the node's log; do not delete the store",
             )
         )
+        self.dismiss(told)
+        if on_halt is not None:
+            on_halt(error)
+
+    def dismiss(self, told: GuildbookError) -> None:
+        """Tell everyone who waits that there will be no answer."""
         with self.wake:
             self.queue.clear()
             waiting = list(self._pending)
             self.wake.notify_all()
         self._tell((one, Answer(one, None, told)) for one in waiting)
-        if on_halt is not None:
-            on_halt(error)
 
     def close(self) -> None:
         """Stop the workers that check signatures."""

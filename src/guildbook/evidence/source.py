@@ -95,7 +95,7 @@ class LedgerSource:
 
     def envelope(self, place: ReceiptPlace) -> bytes | None:
         """The envelope at the receipt's place in the block, None if the store no longer has the block."""
-        block = self._view.block(place.height)
+        block = self._blocks.block(place.height)
         if block is None:
             return None
         bundles = []
