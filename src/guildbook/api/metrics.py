@@ -42,6 +42,26 @@ class Metrics:
         self.views_lag = Gauge(
             "guildbook_views_lag_blocks", "Blocks that the views are behind.", registry=self.registry
         )
+        self.engine_connected = Gauge(
+            "guildbook_engine_connected",
+            "Whether the engine takes part: 1 or 0.",
+            registry=self.registry,
+        )
+        self.engine_catching_up = Gauge(
+            "guildbook_engine_catching_up",
+            "Whether the engine still fetches old blocks from other members: 1 or 0.",
+            registry=self.registry,
+        )
+        self.kept_height = Gauge(
+            "guildbook_kept_height",
+            "Height of the last block that is stored with the signatures under it.",
+            registry=self.registry,
+        )
+        self.blocks_lost = Gauge(
+            "guildbook_blocks_lost",
+            "Blocks that could not be stored with their signatures since the node's start.",
+            registry=self.registry,
+        )
         self.disk_free = Gauge(
             "guildbook_disk_free_bytes", "Free space on the volume of the store.", registry=self.registry
         )

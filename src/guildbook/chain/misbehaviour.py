@@ -6,7 +6,8 @@ learns of it is the list here, which follows from those bytes, so that a replay 
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from guildbook.primitives import protobuf as pb
 from guildbook.primitives.cometbft import CometError, decode_time
@@ -17,7 +18,7 @@ LIGHT_CLIENT_ATTACK = 2
 """A validator signed a block beside the chain."""
 
 
-class Misbehaviour(NamedTuple):
+class Misbehaviour(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One proven misbehaviour: what (one of the numbers above), by whom, and when it happened.
 
     ``address``: the validator's, 20 bytes. ``power``: its voting power then, of ``total_power``. ``height`` and

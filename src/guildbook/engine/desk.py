@@ -79,6 +79,17 @@ class StageTimes(msgspec.Struct):
     transactions: int = 0
 
 
+class EngineCondition(NamedTuple):
+    """How an engine is: whether it takes part, whether it still fetches old blocks, the last height whose block is
+    stored with the signatures under it, and how many blocks could not be.
+    """
+
+    connected: bool
+    catching_up: bool
+    kept_height: int
+    blocks_lost: int
+
+
 class Engine(Protocol):
     """What a node needs of an engine, whichever decides the order."""
 
@@ -101,6 +112,9 @@ class Engine(Protocol):
 
     def not_ready(self) -> list[str]:
         """Why the engine cannot take transactions to a block now; [] when it can."""
+
+    def condition(self) -> "EngineCondition":
+        """How the engine is, for metrics."""
 
     def stop(self) -> None:
         """Finish and stop. The ledger stays open."""

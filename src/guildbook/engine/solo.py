@@ -23,7 +23,15 @@ from guildbook.chain.bundle import encode_bundle
 from guildbook.chain.ledger import Ledger
 from guildbook.chain.transition import BlockInput
 from guildbook.engine.crash import CrashPoints
-from guildbook.engine.desk import PENDING_TRANSACTIONS_MAX, Answer, Committed, Desk, Pending, StageTimes
+from guildbook.engine.desk import (
+    PENDING_TRANSACTIONS_MAX,
+    Answer,
+    Committed,
+    Desk,
+    EngineCondition,
+    Pending,
+    StageTimes,
+)
 from guildbook.primitives.cometbft import Commit, decode_commit, encode_commit
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.keys import SigningKey, key_text
@@ -113,6 +121,10 @@ class SoloEngine:
     def not_ready(self) -> list[str]:
         """Why the engine cannot take transactions to a block now; [] when it can."""
         return ["the engine has halted"] if self._desk.failure is not None else []
+
+    def condition(self) -> EngineCondition:
+        """How the engine is, for metrics."""
+        return EngineCondition(self._desk.failure is None, False, self.ledger.head.height, 0)
 
     def submit(self, envelopes: Sequence[bytes]) -> "Future[list[Answer]]":
         """Hand in signed envelopes; the future gives one answer for each, in order, after their blocks are durable.

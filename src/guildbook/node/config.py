@@ -86,6 +86,42 @@ class SequencerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 100_000
 
 
+class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What decides the order of transactions."""
+
+    kind: Annotated[
+        typing.Literal["solo", "cometbft"],
+        msgspec.Meta(description="solo: this node alone; cometbft: the validators of a network."),
+    ] = "solo"
+    bundle_ms: Annotated[
+        int, _whole(0, 10_000, "Milliseconds that a bundle waits for company after its first transaction.")
+    ] = 50
+    bundle_transactions_max: Annotated[int, _whole(1, 100_000, "Transactions in one bundle.")] = 500
+    bundle_size_bytes_max: Annotated[
+        int, _whole(4_096, 1_048_576, "Size of one bundle, bytes, beyond which it gets no company.")
+    ] = 262_144
+    resubmit_ms: Annotated[
+        int,
+        _whole(
+            100, 600_000, "Milliseconds after which a transaction that is in no block is handed in again."
+        ),
+    ] = 5_000
+    stall_ms: Annotated[
+        int,
+        _whole(
+            1_000,
+            86_400_000,
+            "Milliseconds without a block, while transactions wait, before the node says that it is not ready.",
+        ),
+    ] = 60_000
+    stop_wait_ms: Annotated[
+        int, _whole(0, 600_000, "Milliseconds that transactions under way are given when the node stops.")
+    ] = 5_000
+    kept_blocks_max: Annotated[
+        int, _whole(0, 1_000_000_000, "Blocks that the engine keeps in its own store; 0: all.")
+    ] = 0
+
+
 class ViewsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """SQL."""
 
@@ -131,6 +167,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     http: HttpConfig = HttpConfig()
     sequencer: SequencerConfig = SequencerConfig()
+    engine: EngineConfig = EngineConfig()
     views: ViewsConfig = ViewsConfig()
     store: StoreConfig = StoreConfig()
     log: LogConfig = LogConfig()

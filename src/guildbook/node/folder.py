@@ -4,6 +4,7 @@
     guildbook.toml    this node's configuration
     keys/             secret keys, each readable by its owner alone; validator.key signs blocks
     store/            the ledger
+    engine/           a network of several members: the home folder of CometBFT, with its own store of blocks
     views/            SQL views; can be deleted, and are built again
     node.json         while the node runs: its process and its address
 
@@ -69,6 +70,11 @@ class NodeFolder(NamedTuple):
     def validator_key(self) -> Path:
         """The key that signs blocks."""
         return self.keys / "validator.key"
+
+    @property
+    def engine(self) -> Path:
+        """The home folder of CometBFT."""
+        return self.path / "engine"
 
     @property
     def store(self) -> Path:

@@ -35,12 +35,14 @@ from guildbook.client.keyfile import read_key
 from guildbook.client.local import LocalClient
 from guildbook.client.prover import Prover
 from guildbook.client.reader import LedgerReader
-from guildbook.engine.desk import Answer, Committed
+from guildbook.engine.abci.engine import NetworkEngine, NetworkSettings
+from guildbook.engine.cometbft.home import EngineHome
+from guildbook.engine.desk import Answer, Committed, Engine
 from guildbook.engine.solo import SoloEngine, SoloSettings
 from guildbook.foundation import FOUNDATION
 from guildbook.node.applications import load_applications
 from guildbook.node.config import NodeConfig, read_config
-from guildbook.node.folder import NodeFolder, announce, stored_genesis
+from guildbook.node.folder import FOLDER_MODE, NodeFolder, announce, stored_genesis
 from guildbook.node.observer import Observer
 from guildbook.node.server import HttpServer, listen, url_of
 from guildbook.node.views import NodeViews
@@ -126,19 +128,7 @@ class Node:
         self.reader = LedgerReader(ledger, guildbook.__version__)
         self.url = ""
         self.exit_status = EXIT_DONE
-        sequencer = config.sequencer
-        self.engine = SoloEngine(
-            ledger,
-            key,
-            SoloSettings(
-                gather_ms=sequencer.gather_ms,
-                proof_delay_ms=sequencer.proof_delay_ms,
-                signature_workers=sequencer.signature_workers,
-                pending_transactions_max=sequencer.pending_transactions_max,
-            ),
-            on_block=self._on_block,
-            on_halt=self._on_halt,
-        )
+        self.engine = self._make_engine()
         self._signal = HeightSignal(ledger.head.height)
         try:
             self._views = NodeViews(folder.views, self.reader, config.views) if config.views.enabled else None
@@ -154,6 +144,44 @@ class Node:
         self._started = threading.Event()
         self._closed = False
         self.metrics.before_reading(lambda: self.metrics.disk_free.set(self._free_bytes))
+
+    def _make_engine(self) -> Engine:
+        """The engine that the configuration names. Raises GuildbookError ``genesis.mismatch``."""
+        sequencer, engine = self.config.sequencer, self.config.engine
+        if engine.kind == "solo":
+            return SoloEngine(
+                self.ledger,
+                self._key,
+                SoloSettings(
+                    gather_ms=sequencer.gather_ms,
+                    proof_delay_ms=sequencer.proof_delay_ms,
+                    signature_workers=sequencer.signature_workers,
+                    pending_transactions_max=sequencer.pending_transactions_max,
+                ),
+                on_block=self._on_block,
+                on_halt=self._on_halt,
+            )
+        home = EngineHome(self.folder.engine)
+        home.path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        return NetworkEngine(
+            self.ledger,
+            home.app_socket,
+            home.rpc_socket,
+            NetworkSettings(
+                bundle_ms=engine.bundle_ms,
+                bundle_transactions_max=engine.bundle_transactions_max,
+                bundle_size_bytes_max=engine.bundle_size_bytes_max,
+                resubmit_ms=engine.resubmit_ms,
+                stall_ms=engine.stall_ms,
+                stop_wait_ms=engine.stop_wait_ms,
+                retain_blocks=engine.kept_blocks_max,
+                signature_workers=sequencer.signature_workers,
+                pending_transactions_max=sequencer.pending_transactions_max,
+            ),
+            software=guildbook.__version__,
+            on_block=self._on_block,
+            on_halt=self._on_halt,
+        )
 
     # what the parts tell the node --------------------------------------------------------------------------------
 

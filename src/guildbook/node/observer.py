@@ -78,6 +78,11 @@ class Observer:
         if self._views is not None:
             self._metrics.views_lag.set(max(0, self._engine.ledger.head.height - self._views.height))
         self._metrics.pending.set(self._engine.pending)
+        condition = self._engine.condition()
+        self._metrics.engine_connected.set(condition.connected)
+        self._metrics.engine_catching_up.set(condition.catching_up)
+        self._metrics.kept_height.set(condition.kept_height)
+        self._metrics.blocks_lost.set(condition.blocks_lost)
         for stage in STAGES:
             spent = getattr(self._engine.times, stage)
             self._metrics.stage_seconds.labels(stage).inc(

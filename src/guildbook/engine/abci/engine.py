@@ -32,7 +32,7 @@ from guildbook.engine.abci.proposal import CheckedTransactions
 from guildbook.engine.abci.rpc import EngineRpc, RpcRefused, base64_text
 from guildbook.engine.abci.server import AbciServer
 from guildbook.engine.crash import CrashPoints
-from guildbook.engine.desk import PENDING_TRANSACTIONS_MAX, Answer, Committed, Desk, Pending
+from guildbook.engine.desk import PENDING_TRANSACTIONS_MAX, Answer, Committed, Desk, EngineCondition, Pending
 from guildbook.primitives.errors import ERRORS, GuildbookError
 from guildbook.runtime.call import Refused
 
@@ -120,7 +120,7 @@ class NetworkEngine:
         self._server = AbciServer(
             self._application, socket, on_halt=self._halt, on_connections=self._connections_changed
         )
-        self.keeper = BlockKeeper(ledger, EngineRpc(rpc))
+        self.keeper = BlockKeeper(ledger, EngineRpc(rpc), on_halt=self._halt)
         self._rpc = EngineRpc(rpc)
         self._sent: deque[_Sent] = deque()
         self._send_again = False
@@ -176,6 +176,12 @@ class NetworkEngine:
                 "the voting power may be away"
             )
         return reasons
+
+    def condition(self) -> EngineCondition:
+        """How the engine is, for metrics."""
+        keeper = self.keeper
+        connected = self.connections > 0 and self._desk.failure is None
+        return EngineCondition(connected, keeper.catching_up, keeper.kept_height, len(keeper.lost))
 
     def stop(self) -> None:
         """Wait a little for what is under way, and stop. The ledger stays open."""

@@ -32,7 +32,11 @@ class BlockKeeper:
     """Keeps the blocks of ``ledger`` in full, and knows how the engine is."""
 
     def __init__(
-        self, ledger: Ledger, rpc: EngineRpc, on_kept: Callable[[int], None] = lambda _height: None
+        self,
+        ledger: Ledger,
+        rpc: EngineRpc,
+        *,
+        on_halt: Callable[[BaseException], None] = lambda _error: None,
     ) -> None:
         self.kept_height = ledger.view().kept_height
         self.catching_up = False
@@ -43,10 +47,10 @@ class BlockKeeper:
         """Heights whose blocks the engine has no more, or that are not what was run."""
         self._ledger = ledger
         self._rpc = rpc
-        self._on_kept = on_kept
+        self._on_halt = on_halt
         self._news = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._follow, name="block-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="block-keeper", daemon=True)
 
     def start(self) -> None:
         """Begin with what is missing."""
@@ -64,6 +68,12 @@ class BlockKeeper:
         if self._thread.is_alive():
             self._thread.join()
         self._rpc.close()
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except BaseException as error:  # noqa: BLE001 - the thread's rim: the node must hear of it
+            self._on_halt(error)
 
     def _follow(self) -> None:
         wait_s = STATUS_S
@@ -136,7 +146,6 @@ class BlockKeeper:
             if writes:
                 self._ledger.store.write(writes)
                 self.kept_height = max(self.kept_height, kept)
-                self._on_kept(kept)
             if refused is not None:
                 return True
 
