@@ -1,13 +1,26 @@
 """A contract that does with documents, messages and consents what its callers ask: for tests of who may do what."""
 
-from guildbook.contract import Code, Contract, Digest, NonNegative, Positive, Text, Timestamp, command, use
+from guildbook.contract import (
+    Code,
+    Contract,
+    Digest,
+    Name,
+    NonNegative,
+    Positive,
+    Text,
+    Timestamp,
+    command,
+    use,
+)
 from guildbook.foundation.documents import Actor, Documents, Fingerprint
+from guildbook.foundation.messages import Entry, Messages, SourceField
 
 
 class Clerk(Contract, name="clerk", version=1):
     """Passes calls on."""
 
     documents = use(Documents)
+    messages = use(Messages)
 
     @command
     def register(
@@ -65,3 +78,34 @@ class Clerk(Contract, name="clerk", version=1):
     def suspend(self, document: Code, reason: Text) -> None:
         """Suspend a document."""
         self.documents.suspend(document, reason)
+
+    @command
+    def open_channel(self, channel: Code, counterparty: Code, deliverer: Code) -> None:
+        """Open a channel with one deliverer."""
+        self.messages.open_channel(channel, counterparty)
+        self.messages.admit(channel, deliverer)
+
+    @command
+    def take(self, channel: Code, message_id: Name, digest: Digest, entries: tuple[Entry, ...]) -> int:
+        """Take a message in."""
+        return self.messages.take(channel, "camt.054.001.08", "BANKXX", message_id, digest, entries)
+
+    @command
+    def expect(self, channel: Code, kind: Code, value: Name, reference: Code) -> tuple[int, ...]:
+        """Expect an identifier."""
+        return self.messages.expect(channel, kind, value, reference)
+
+    @command
+    def quarantine(self, message: Positive, position: Positive, reason: Text) -> None:
+        """Set an item aside."""
+        self.messages.quarantine(message, position, reason)
+
+    @command
+    def resolve(self, message: Positive, position: Positive, reference: Code | None = None) -> None:
+        """Resolve an item."""
+        self.messages.resolve(message, position, "looked-at", "as agreed by telephone", reference)
+
+    @command
+    def queue(self, channel: Code, kind: Code, reference: Code, source: tuple[SourceField, ...]) -> int:
+        """Queue an outbound message."""
+        return self.messages.queue(channel, kind, "pain.001.001.09", reference, source)

@@ -50,7 +50,10 @@ def test_no_well_typed_call_of_a_foundation_is_a_fault(contract):
              "document": ["inv-1", "inv-2"], "issuer": ["guild"], "holder": ["guild"], "encumbrance": [1, 2],
              "grantee": ["guild", "money"], "version": [1, 2],
              "policy": ["own"], "proposal": [1], "life_ms": [1_000], "overriders": [()],
-             "reviewer": [None], "review_ms": [0], "to": ["stranger"]}  # fmt: skip
+             "reviewer": [None], "review_ms": [0], "to": ["stranger"],
+             "channel": ["bank-1", "bank-2"], "message_id": ["m-1", "m-2"],
+             "origin": ["bank"], "message": [1, 2], "position": [1], "sequence": [1, 2], "digest": [bytes(32)],
+             "value": ["E1", "E2"], "schema": ["camt.054.001.08"]}  # fmt: skip
     bombard(contract, known=known, runs=25)
 
 

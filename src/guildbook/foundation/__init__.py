@@ -4,6 +4,7 @@ from guildbook.contract import Contract
 from guildbook.foundation.approvals import Approvals
 from guildbook.foundation.documents import Documents
 from guildbook.foundation.governance import Governance
+from guildbook.foundation.messages import Messages
 from guildbook.foundation.money import Money
 from guildbook.foundation.parties import Parties
 
@@ -11,6 +12,7 @@ FOUNDATION: tuple[type[Contract], ...] = (
     Approvals,
     Documents,
     Governance,
+    Messages,
     Money,
     Parties,
 )
