@@ -10,8 +10,10 @@ from guildbook.contract import (
     Text,
     Timestamp,
     command,
+    sha256,
     use,
 )
+from guildbook.foundation.consents import Consents, Kind, Mode
 from guildbook.foundation.documents import Actor, Documents, Fingerprint
 from guildbook.foundation.messages import Entry, Messages, SourceField
 
@@ -19,6 +21,7 @@ from guildbook.foundation.messages import Entry, Messages, SourceField
 class Clerk(Contract, name="clerk", version=1):
     """Passes calls on."""
 
+    consents = use(Consents)
     documents = use(Documents)
     messages = use(Messages)
 
@@ -109,3 +112,27 @@ class Clerk(Contract, name="clerk", version=1):
     def queue(self, channel: Code, kind: Code, reference: Code, source: tuple[SourceField, ...]) -> int:
         """Queue an outbound message."""
         return self.messages.queue(channel, kind, "pain.001.001.09", reference, source)
+
+    @command
+    def open_collection(self, collection: Code, data_types: tuple[Code, ...]) -> None:
+        """Open a collection."""
+        self.consents.open_collection(collection, data_types)
+
+    @command
+    def give_consent(self, subject: Code, recipient: Code, collection: Code) -> int:
+        """Try to give a consent for the signer."""
+        types = ("turnover",)
+        return self.consents.give(
+            "c", Kind.PARTY, subject, recipient, collection, types, "loan", Mode.VIEW, self.now + 1_000
+        )
+
+    @command
+    def ask(self, subject: Code, collection: Code) -> int:
+        """Ask whether the signer may read about an organisation for a loan."""
+        return self.consents.may(self.sender.party, Kind.ORGANISATION, subject, collection, "loan")
+
+    @command
+    def record_read(self, reference: Code, consent: Positive, reader: Code, data_type: Code) -> int:
+        """Record a read."""
+        request = sha256(b"request")
+        return self.consents.record_read(reference, consent, reader, "loan", Mode.VIEW, (data_type,), 1, request)

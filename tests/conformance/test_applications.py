@@ -53,7 +53,9 @@ def test_no_well_typed_call_of_a_foundation_is_a_fault(contract):
              "reviewer": [None], "review_ms": [0], "to": ["stranger"],
              "channel": ["bank-1", "bank-2"], "message_id": ["m-1", "m-2"],
              "origin": ["bank"], "message": [1, 2], "position": [1], "sequence": [1, 2], "digest": [bytes(32)],
-             "value": ["E1", "E2"], "schema": ["camt.054.001.08"]}  # fmt: skip
+             "value": ["E1", "E2"], "schema": ["camt.054.001.08"], "collection": ["own", "@all"], "consent": [1, 2],
+             "subject": ["guild", "steward"], "recipient": ["guild"], "data_types": [("a",), ("a", "b")],
+             "reader": ["steward", "stranger"], "purpose": ["loan"], "emergency": [1], "receipt": [1]}  # fmt: skip
     bombard(contract, known=known, runs=25)
 
 

@@ -2,6 +2,7 @@
 
 from guildbook.contract import Contract
 from guildbook.foundation.approvals import Approvals
+from guildbook.foundation.consents import Consents
 from guildbook.foundation.documents import Documents
 from guildbook.foundation.governance import Governance
 from guildbook.foundation.messages import Messages
@@ -10,6 +11,7 @@ from guildbook.foundation.parties import Parties
 
 FOUNDATION: tuple[type[Contract], ...] = (
     Approvals,
+    Consents,
     Documents,
     Governance,
     Messages,

@@ -62,11 +62,11 @@ from guildbook.contract import (
     Text,
     Timestamp,
     command,
+    digest_of,
     invariant,
     key,
     query,
     require,
-    sha256,
 )
 
 FINGERPRINTS_MAX = 64
@@ -546,11 +546,6 @@ def free_of(document: Document) -> int:
     return document.capacity_minor - document.encumbered_minor - document.settled_minor
 
 
-def content_of(parts: tuple[str, ...]) -> bytes:
-    """The digest that stands for the content of an act; no part contains a line end."""
-    return sha256("\n".join(parts).encode("utf-8"))
-
-
 class Documents(Contract, name="documents", version=1):
     """Documents with a capacity, fingerprints, encumbrances and permits."""
 
@@ -765,7 +760,7 @@ class Documents(Contract, name="documents", version=1):
     def settle_free(self, reference: Code, document: Code, amount_minor: Positive) -> int:
         """Use up an amount of a document that nobody has taken; returns what is free after it."""
         row = self._document(document)
-        content = content_of(("settle_free", document, str(amount_minor)))
+        content = digest_of("settle_free", document, amount_minor)
         earlier = self._earlier(reference, content)
         if earlier is not None:
             return earlier.result
@@ -876,7 +871,7 @@ class Documents(Contract, name="documents", version=1):
         the refusal says no more than what remains.
         """
         row = self._document(document)
-        content = content_of(("encumber", document, str(amount_minor), holder, purpose, time_text(expires_at)))
+        content = digest_of("encumber", document, amount_minor, holder, purpose, expires_at)
         earlier = self._earlier(reference, content)
         if earlier is not None:
             return earlier.result
@@ -927,7 +922,7 @@ class Documents(Contract, name="documents", version=1):
     def release(self, reference: Code, encumbrance: Positive, amount_minor: Positive | None = None) -> int:
         """Set an amount of an encumbrance free again, all that remains of it by default; returns what remains."""
         row = self._encumbrance(encumbrance)
-        content = content_of(("release", str(encumbrance), "" if amount_minor is None else str(amount_minor)))
+        content = digest_of("release", encumbrance, amount_minor)
         earlier = self._earlier(reference, content)
         if earlier is not None:
             return earlier.result
@@ -952,7 +947,7 @@ class Documents(Contract, name="documents", version=1):
     def settle(self, reference: Code, encumbrance: Positive, amount_minor: Positive | None = None) -> int:
         """Use up an amount of an encumbrance, all that remains of it by default; returns what remains."""
         row = self._encumbrance(encumbrance)
-        content = content_of(("settle", str(encumbrance), "" if amount_minor is None else str(amount_minor)))
+        content = digest_of("settle", encumbrance, amount_minor)
         earlier = self._earlier(reference, content)
         if earlier is not None:
             return earlier.result
@@ -1346,8 +1341,3 @@ class Documents(Contract, name="documents", version=1):
             assert last.digest == row.digest, row.id
             off = last.capacity_minor - row.capacity_minor
             assert 0 <= off <= credited.get(row.id, 0), row.id
-
-
-def time_text(at: int | None) -> str:
-    """A time as it stands in the content of an act; empty where there is none."""
-    return "" if at is None else str(at)

@@ -55,6 +55,7 @@ from guildbook.contract import (
     Text,
     Timestamp,
     command,
+    digest_of,
     invariant,
     key,
     query,
@@ -491,29 +492,7 @@ def value_digest(value: str) -> bytes:
 
 def identity_of(origin: str, message_id: str, part: int) -> bytes:
     """The digest under which a part of an inbound message is known."""
-    return sha256((origin + "\n" + str(part) + "\n" + message_id).encode("utf-8"))
-
-
-def text_of(value: str | None) -> str:
-    """A text with its length before it, so that texts in a row are told apart; nothing for None."""
-    return "" if value is None else str(len(value)) + ":" + value
-
-
-def number_of(value: int | None) -> str:
-    """A number as text; nothing for None."""
-    return "" if value is None else str(value)
-
-
-def content_of(schema: str, entries: tuple[Entry, ...]) -> bytes:
-    """The digest of what was read out of a message."""
-    lines = [schema]
-    for one in entries:
-        account = "" if one.account is None else one.account.hex()
-        amount = number_of(one.amount_minor) + ";" + text_of(one.currency)
-        said = text_of(one.code) + ";" + account + ";" + number_of(one.valued_at)
-        ids = "".join([text_of(each.kind) + text_of(each.value) for each in one.identifiers])
-        lines.append(text_of(one.kind) + ";" + amount + ";" + said + ";" + ids)
-    return sha256("\n".join(lines).encode("utf-8"))
+    return digest_of("identity", origin, message_id, part)
 
 
 def meant(identifiers: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
@@ -656,7 +635,7 @@ class Messages(Contract, name="messages", version=1):
         number where the counterparty counts. The same message again returns the first number and changes nothing.
         """
         row = self._delivery(channel)
-        identity, content = identity_of(origin, message_id, part), content_of(schema, entries)
+        identity, content = identity_of(origin, message_id, part), digest_of("entries", schema, entries)
         known = self.identities.get(channel, identity)
         if known is not None:
             first = self._message(known.message)
@@ -737,7 +716,7 @@ class Messages(Contract, name="messages", version=1):
                 message_id=message_id,
                 part=part,
                 digest=digest,
-                content=content_of(schema, ()),
+                content=digest_of("entries", schema, ()),
                 items=1,
                 sequence=None,
                 created_at=None,
