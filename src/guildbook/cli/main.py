@@ -49,6 +49,7 @@ COMMANDS = {
     "backup": "guildbook.cli.saving",
     "restore": "guildbook.cli.saving",
     "keys": "guildbook.cli.keys",
+    "network": "guildbook.cli.network",
     "gate": "guildbook.cli.authoring",
     "new-app": "guildbook.cli.authoring",
     "demo": "guildbook.cli.demonstrating",

@@ -122,6 +122,45 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
 
 
+class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the engine `cometbft` runs, and takes part in its network."""
+
+    start: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Whether the node runs CometBFT beside it; false where a supervisor runs it."
+        ),
+    ] = True
+    p2p_listen: Annotated[str, _text("Address and port on which the engine listens for the other nodes.")] = (
+        "0.0.0.0:26656"
+    )
+    rpc_listen: Annotated[
+        str, _text("A further address and port of the engine's own interface, for state sync; empty: none.")
+    ] = ""
+    signer_listen: Annotated[
+        str, _text("Where a remote signer connects to, tcp://host:port; empty: the key file signs.")
+    ] = ""
+    propose_ms: Annotated[
+        int, _whole(100, 600_000, "Milliseconds that a block's proposer is given before another is asked.")
+    ] = 2_000
+    vote_ms: Annotated[int, _whole(100, 600_000, "Milliseconds that late votes are given in a round.")] = (
+        1_000
+    )
+    commit_ms: Annotated[
+        int,
+        _whole(
+            0, 600_000, "Milliseconds that late votes are given after a block; not waited when all are there."
+        ),
+    ] = 200
+    heartbeat_ms: Annotated[
+        int,
+        _whole(
+            0, 3_600_000, "Milliseconds of rest after which an empty block keeps the ledger's time; 0: none."
+        ),
+    ] = 30_000
+    gossip_ms: Annotated[int, _whole(1, 1_000, "Milliseconds between looks at what a peer lacks.")] = 20
+
+
 class ViewsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """SQL."""
 
@@ -168,6 +207,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpConfig = HttpConfig()
     sequencer: SequencerConfig = SequencerConfig()
     engine: EngineConfig = EngineConfig()
+    network: NetworkConfig = NetworkConfig()
     views: ViewsConfig = ViewsConfig()
     store: StoreConfig = StoreConfig()
     log: LogConfig = LogConfig()

@@ -4,7 +4,8 @@
     guildbook.toml    this node's configuration
     keys/             secret keys, each readable by its owner alone; validator.key signs blocks
     store/            the ledger
-    engine/           a network of several members: the home folder of CometBFT, with its own store of blocks
+    peers.json        a network of several members: where its nodes are reached
+    engine/           the same: the home folder of CometBFT, with its own store of blocks
     views/            SQL views; can be deleted, and are built again
     node.json         while the node runs: its process and its address
 
@@ -70,6 +71,16 @@ class NodeFolder(NamedTuple):
     def validator_key(self) -> Path:
         """The key that signs blocks."""
         return self.keys / "validator.key"
+
+    @property
+    def node_key(self) -> Path:
+        """The key by which the other nodes of a network know this one."""
+        return self.keys / "node.key"
+
+    @property
+    def peers(self) -> Path:
+        """Where the nodes of a network are reached."""
+        return self.path / "peers.json"
 
     @property
     def engine(self) -> Path:
@@ -240,6 +251,47 @@ def make_node(
         shutil.rmtree(draft, ignore_errors=True)
         raise
     _make_durable(path.parent)
+
+
+def complete_node(
+    path: Path,
+    genesis: Genesis,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Make a node of the folder ``path``, which has its keys in ``keys/`` already, for the network of ``genesis``.
+
+    ``files`` are further files to write, by name. The founding document is written last: a folder without it is no
+    node yet, and completing it can be tried again. Raises as ``found_node``.
+    """
+    folder = NodeFolder(path)
+    if folder.genesis.exists():
+        raise GuildbookError(
+            "store.not_empty", f"{path} is a node already", hint="name the folder of a join", path=str(path)
+        )
+    if not folder.validator_key.exists():
+        raise BadConfiguration(
+            f"{folder.validator_key} is not there",
+            "make the keys with: guildbook network join",
+            path=str(path),
+        )
+    check_genesis(genesis)
+    make_config(_nested(settings or {}), {}, "the settings given")
+    shutil.rmtree(folder.store, ignore_errors=True)  # of an attempt that was cut short
+    store = RocksStore(folder.store)
+    try:
+        Ledger.create(store, genesis, Registry())
+    finally:
+        store.close()
+    folder.config.write_text(default_config_text(settings or {}), "utf-8")
+    for name, data in (files or {}).items():
+        (path / name).write_bytes(data)
+    draft = folder.genesis.with_suffix(".new")
+    draft.write_bytes(genesis.to_json())
+    _make_durable(path)
+    os.replace(draft, folder.genesis)
+    _make_durable(path)
 
 
 def _fill(

@@ -252,7 +252,7 @@ def config_values(settings: HomeSettings, peers: Sequence[Peer]) -> dict[str, An
             "experimental_websocket_write_buffer_size": 200,
             "experimental_close_on_slow_client": False,
             "timeout_broadcast_tx_commit": "10s",
-            "max_request_batch_size": 10,
+            "max_request_batch_size": 100,
             "max_body_bytes": RPC_BODY_SIZE_BYTES_MAX,
             "max_header_bytes": 65_536,
             "tls_cert_file": "",

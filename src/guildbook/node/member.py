@@ -1,0 +1,136 @@
+"""A member's node of a network: made of what the members agreed on, with its engine beside it."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from guildbook.chain.genesis import Genesis
+from guildbook.chain.head import application_hash
+from guildbook.chain.ledger import Ledger
+from guildbook.client.keyfile import read_key
+from guildbook.engine.cometbft.binary import Stages, obtain_binary
+from guildbook.engine.cometbft.home import EngineHome, HomeSettings, Timing, engine_address, write_home
+from guildbook.engine.cometbft.process import EngineProcess
+from guildbook.node.config import BadConfiguration, NodeConfig
+from guildbook.node.folder import NodeFolder, complete_node
+from guildbook.node.joining import Join, NodeEntry, Peers, entry_of, is_address, read_peers
+from guildbook.primitives.errors import GuildbookError
+from guildbook.primitives.keys import SigningKey
+
+_log = logging.getLogger("guildbook.node")
+
+
+def accept_genesis(
+    path: Path,
+    genesis: Genesis,
+    peers: Peers,
+    own: Join,
+    *,
+    applications: list[str] | None = None,
+    http_port: int | None = None,
+    p2p_listen: str | None = None,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Make the node of the folder ``path``, which has the keys of the join ``own``, for the network of ``genesis``.
+
+    ``settings`` (``section.name`` -> value) go into the configuration beside what follows from the join. Raises
+    BadConfiguration, and GuildbookError ``store.not_empty`` or ``network.mismatch`` when the join is none of theirs.
+    """
+    observer = own.organisation not in {one.organisation for one in genesis.validators}
+    if entry_of(own, observer=observer) not in peers.nodes:
+        raise GuildbookError(
+            "network.mismatch",
+            f"the join of {own.organisation} in {path} is not the one among those of the genesis",
+            hint="send the other members the join that is in this folder",
+            organisation=own.organisation,
+        )
+    listen = p2p_listen or f"0.0.0.0:{own.p2p_address.rpartition(':')[2]}"
+    if not is_address(listen):
+        raise BadConfiguration(
+            f"{listen!r} is no address to listen on", "give host:port", name="network.p2p_listen"
+        )
+    chosen: dict[str, Any] = {"engine.kind": "cometbft", "network.p2p_listen": listen, **(settings or {})}
+    if applications:
+        chosen["applications"] = applications
+    if http_port is not None:
+        chosen["http.port"] = http_port
+    complete_node(path, genesis, settings=chosen, files={NodeFolder(path).peers.name: peers.to_json()})
+
+
+def home_settings(config: NodeConfig, own: NodeEntry | None) -> HomeSettings:
+    """What the engine is told, from the node's configuration and its own entry among the peers."""
+    network = config.network
+    return HomeSettings(
+        name=own.organisation if own is not None else "guildbook",
+        p2p_listen=network.p2p_listen,
+        p2p_address=own.p2p_address if own is not None else "",
+        rpc_listen=network.rpc_listen,
+        signer_listen=network.signer_listen,
+        timing=Timing(
+            propose_ms=network.propose_ms,
+            vote_ms=network.vote_ms,
+            commit_ms=network.commit_ms,
+            heartbeat_ms=network.heartbeat_ms,
+            gossip_ms=network.gossip_ms,
+        ),
+    )
+
+
+def prepare_engine(
+    folder: NodeFolder, config: NodeConfig, ledger: Ledger, validator: SigningKey, passphrase: str | None
+) -> EngineHome:
+    """Write the engine's home folder, or bring it up to date with the configuration and the peers.
+
+    Raises BadConfiguration, and GuildbookError ``network.malformed``, ``key.malformed`` or ``engine.wrong_home``.
+    """
+    node = read_key(folder.node_key, passphrase)
+    try:
+        peers = read_peers(folder.peers.read_bytes())
+    except OSError as error:
+        raise BadConfiguration(
+            f"{folder.peers} cannot be read: {error.strerror}",
+            "a node of a network has a list of its peers",
+            path=str(folder.path),
+        ) from None
+    if peers.genesis_hash != ledger.genesis.hash.hex():
+        raise GuildbookError(
+            "network.mismatch",
+            f"{folder.peers} is of the genesis {peers.genesis_hash}, and this ledger's is {ledger.genesis.hash.hex()}",
+            hint="put back the list that came with the genesis",
+        )
+    own_id = engine_address(node.public_key).hex()
+    own = next((one for one in peers.nodes if one.id == own_id), None)
+    return write_home(
+        folder.engine,
+        ledger.genesis,
+        genesis_app_hash(ledger),
+        validator,
+        node,
+        home_settings(config, own),
+        peers.engines,
+    )
+
+
+def genesis_app_hash(ledger: Ledger) -> bytes:
+    """The application hash of ``ledger`` at height 0. Raises GuildbookError ``store.corrupt`` where it is not kept."""
+    roots = ledger.view().roots(0)
+    if roots is None:
+        raise GuildbookError("store.corrupt", "the store has no roots of height 0", hint="make the node anew")
+    return application_hash(roots.state_root, roots.log_root, roots.log_size)
+
+
+def engine_process(
+    home: EngineHome, on_failure: Callable[[GuildbookError], None], progress: Stages | None = None
+) -> EngineProcess:
+    """The engine of ``home``, not yet started; its program is built first where it is not on this machine.
+
+    Raises GuildbookError ``engine.missing`` or ``engine.wrong_version``.
+    """
+    program = obtain_binary(progress=progress if progress is not None else _logged)
+    return EngineProcess(program, home, on_failure=on_failure)
+
+
+def _logged(stage: str, done: int, total: int) -> None:
+    if done == 0 or done == total or done % max(1, total // 10) == 0:
+        _log.info("%s: %d of %d", stage, done, total)
