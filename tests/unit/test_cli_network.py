@@ -223,7 +223,8 @@ def node(run, accepted):
     folder = NodeFolder(Path("kettle"))
     with store_at_rest(folder.path) as store:
         ledger = Ledger(store, installed())
-        prepare_engine(folder, read_config(folder.config), ledger, read_key(folder.validator_key), None)
+        keys = [read_key(one) for one in (folder.validator_key, folder.node_key)]
+        prepare_engine(folder, read_config(folder.config), ledger, *keys)
         assert (
             json.loads((folder.engine / "config/genesis.json").read_text())["app_hash"]
             == genesis_app_hash(ledger).hex().upper()

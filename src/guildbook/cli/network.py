@@ -37,9 +37,8 @@ def network() -> None:
 @network.command(
     cls=Command,
     examples=[
-        "guildbook network init proposal.json --network harbour-points --app points \\",
-        "    --member kettle-and-crumb --member moss-and-fern --member paper-lantern --member rope-and-anchor \\",
-        '    --observer "points-watch=Points Watch,GB"',
+        "guildbook network init proposal.json --network harbour-points --app points --member moss --member ...",
+        'guildbook network init proposal.json --network trial --member a --member b --observer "watch=The Watch,GB"',
     ],
 )
 @click.argument("file", type=click.Path(path_type=Path))
@@ -149,8 +148,7 @@ def _numbers(texts: tuple[str, ...]) -> dict[str, int]:
     cls=Command,
     examples=[
         "guildbook network join proposal.json alliance --organisation moss-and-fern --address moss.example.org:26656",
-        "guildbook network join proposal.json alliance --organisation moss-and-fern --address 10.0.0.2:26656 \\",
-        "    --party till-moss=points:merchant --api https://ledger.moss.example.org",
+        "guildbook network join proposal.json alliance --organisation moss --address m:1 --party till=points:merchant",
     ],
 )
 @click.argument(

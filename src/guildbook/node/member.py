@@ -8,10 +8,9 @@ from typing import Any
 from guildbook.chain.genesis import Genesis
 from guildbook.chain.head import application_hash
 from guildbook.chain.ledger import Ledger
-from guildbook.client.keyfile import read_key
-from guildbook.engine.cometbft.binary import Stages, obtain_binary
+from guildbook.engine.cometbft.binary import obtain_binary
 from guildbook.engine.cometbft.home import EngineHome, HomeSettings, Timing, engine_address, write_home
-from guildbook.engine.cometbft.process import EngineProcess
+from guildbook.engine.cometbft.supervisor import EngineSupervisor
 from guildbook.node.config import BadConfiguration, NodeConfig
 from guildbook.node.folder import NodeFolder, complete_node
 from guildbook.node.joining import Join, NodeEntry, Peers, entry_of, is_address, read_peers
@@ -78,13 +77,12 @@ def home_settings(config: NodeConfig, own: NodeEntry | None) -> HomeSettings:
 
 
 def prepare_engine(
-    folder: NodeFolder, config: NodeConfig, ledger: Ledger, validator: SigningKey, passphrase: str | None
+    folder: NodeFolder, config: NodeConfig, ledger: Ledger, validator: SigningKey, node: SigningKey
 ) -> EngineHome:
     """Write the engine's home folder, or bring it up to date with the configuration and the peers.
 
-    Raises BadConfiguration, and GuildbookError ``network.malformed``, ``key.malformed`` or ``engine.wrong_home``.
+    Raises BadConfiguration, and GuildbookError ``network.malformed``, ``network.mismatch`` or ``engine.wrong_home``.
     """
-    node = read_key(folder.node_key, passphrase)
     try:
         peers = read_peers(folder.peers.read_bytes())
     except OSError as error:
@@ -120,15 +118,12 @@ def genesis_app_hash(ledger: Ledger) -> bytes:
     return application_hash(roots.state_root, roots.log_root, roots.log_size)
 
 
-def engine_process(
-    home: EngineHome, on_failure: Callable[[GuildbookError], None], progress: Stages | None = None
-) -> EngineProcess:
+def engine_beside(home: EngineHome, on_halt: Callable[[GuildbookError], None]) -> EngineSupervisor:
     """The engine of ``home``, not yet started; its program is built first where it is not on this machine.
 
     Raises GuildbookError ``engine.missing`` or ``engine.wrong_version``.
     """
-    program = obtain_binary(progress=progress if progress is not None else _logged)
-    return EngineProcess(program, home, on_failure=on_failure)
+    return EngineSupervisor(obtain_binary(progress=_logged), home, on_halt=on_halt)
 
 
 def _logged(stage: str, done: int, total: int) -> None:

@@ -37,12 +37,14 @@ from guildbook.client.prover import Prover
 from guildbook.client.reader import LedgerReader
 from guildbook.engine.abci.engine import NetworkEngine, NetworkSettings
 from guildbook.engine.cometbft.home import EngineHome
+from guildbook.engine.cometbft.supervisor import EngineSupervisor
 from guildbook.engine.desk import Answer, Committed, Engine
 from guildbook.engine.solo import SoloEngine, SoloSettings
 from guildbook.foundation import FOUNDATION
 from guildbook.node.applications import load_applications
 from guildbook.node.config import NodeConfig, read_config
 from guildbook.node.folder import FOLDER_MODE, NodeFolder, announce, stored_genesis
+from guildbook.node.member import engine_beside, prepare_engine
 from guildbook.node.observer import Observer
 from guildbook.node.server import HttpServer, listen, url_of
 from guildbook.node.views import NodeViews
@@ -87,9 +89,9 @@ def open_node(path: Path, config: NodeConfig | None = None, passphrase: str | No
     if config is None:
         config = read_config(folder.config, os.environ)
     genesis = stored_genesis(folder)
-    key = read_key(
-        folder.validator_key, os.environ.get(PASSPHRASE_VARIABLE) if passphrase is None else passphrase
-    )
+    passphrase = os.environ.get(PASSPHRASE_VARIABLE) if passphrase is None else passphrase
+    key = read_key(folder.validator_key, passphrase)
+    node_key = read_key(folder.node_key, passphrase) if folder.peers.exists() else None
     registry = Registry()
     for contract in FOUNDATION:
         registry.install(contract)
@@ -110,7 +112,7 @@ def open_node(path: Path, config: NodeConfig | None = None, passphrase: str | No
                 file=genesis.hash.hex(),
                 store=ledger.genesis.hash.hex(),
             )
-        return Node(folder, config, ledger, key)
+        return Node(folder, config, ledger, key, node_key)
     except BaseException:
         store.close()
         raise
@@ -119,10 +121,20 @@ def open_node(path: Path, config: NodeConfig | None = None, passphrase: str | No
 class Node:
     """An open node. ``serve`` runs it; ``running`` runs it in a thread, for tests and demonstrations."""
 
-    def __init__(self, folder: NodeFolder, config: NodeConfig, ledger: Ledger, key: SigningKey) -> None:
+    def __init__(
+        self,
+        folder: NodeFolder,
+        config: NodeConfig,
+        ledger: Ledger,
+        key: SigningKey,
+        node_key: SigningKey | None = None,
+    ) -> None:
         self.folder = folder
         self.config = config
         self._key = key
+        self._node_key = node_key
+        self.consensus: EngineSupervisor | None = None
+        """The CometBFT that this node runs beside it, while it does."""
         self.ledger = ledger
         self.metrics = Metrics()
         self.reader = LedgerReader(ledger, guildbook.__version__)
@@ -192,7 +204,7 @@ class Node:
 
     def _on_halt(self, error: BaseException) -> None:
         """In the sequencer's thread: the engine has stopped by itself."""
-        halted = not isinstance(error, GuildbookError)
+        halted = not isinstance(error, GuildbookError) or error.code == "engine.halted"
         self.exit_status = EXIT_HALTED if halted else EXIT_NODE
         notes = "; ".join(getattr(error, "__notes__", []))
         _log.critical(
@@ -284,6 +296,7 @@ class Node:
                 loop.add_signal_handler(number, self._on_signal, number)
         self._observer.start()
         self.engine.start()
+        self._start_consensus()
         serving = asyncio.ensure_future(self._server.serve(sockets=[bound]))
         watching = asyncio.ensure_future(self._watch_disk())
         try:
@@ -297,6 +310,15 @@ class Node:
         finally:
             watching.cancel()
             self._signal.bind(None)
+
+    def _start_consensus(self) -> None:
+        """Bring the engine's folder up to date, and start CometBFT, where this node is the one that runs it."""
+        if self.config.engine.kind != "cometbft" or self._node_key is None:
+            return
+        home = prepare_engine(self.folder, self.config, self.ledger, self._key, self._node_key)
+        if self.config.network.start:
+            self.consensus = engine_beside(home, self._on_halt)
+            self.consensus.start()
 
     def _announce(self) -> None:
         announce(self.folder, self.url)
@@ -349,7 +371,11 @@ class Node:
             return
         self._closed = True
         self._stopping.set()
+        if self.consensus is not None:
+            self.consensus.expect_end()
         self.engine.stop()
+        if self.consensus is not None:
+            self.consensus.stop()
         self._observer.stop()
         if self._views is not None:
             self._views.close(self.ledger.head.height)

@@ -8,6 +8,7 @@ from guildbook.engine.cometbft.binary import COMPATIBLE, PINNED, find_binary, ob
 from guildbook.engine.cometbft.home import EngineHome, Peer, Timing, engine_address, write_home
 from guildbook.engine.cometbft.process import EngineProcess
 from guildbook.engine.cometbft.rpc import EngineRpc
+from guildbook.engine.cometbft.supervisor import EngineSupervisor
 
 __all__ = [
     "COMPATIBLE",
@@ -15,6 +16,7 @@ __all__ = [
     "EngineHome",
     "EngineProcess",
     "EngineRpc",
+    "EngineSupervisor",
     "Peer",
     "Timing",
     "engine_address",

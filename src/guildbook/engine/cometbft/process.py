@@ -87,6 +87,15 @@ class EngineProcess:
             self._thread.join()
             raise self.failure
 
+    def expect_end(self) -> None:
+        """From now on its end is no failure: the node closes the connection that it lives on."""
+        self._stopping = True
+
+    def join(self) -> None:
+        """Wait until it has ended, and everything about it was told."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
     def stop(self, timeout_s: float = STOP_WAIT_S) -> None:
         """Ask it to end, wait, and kill it if it does not. Stopping twice, or before a start, is allowed."""
         self._stopping = True
@@ -97,8 +106,7 @@ class EngineProcess:
             if not self._ended.wait(timeout_s):
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self.join()
 
     def kill(self) -> None:
         """End it at once, as a power failure would, and wait until it has ended; no failure is told."""
@@ -107,8 +115,7 @@ class EngineProcess:
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self.join()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until it has ended; whether it has."""
