@@ -1,4 +1,5 @@
-"""Writes the reference pages that are derived from the program: docs/reference/{cli,errors,contracts,configuration}.md.
+"""Writes the reference pages that are derived from the program: docs/reference/{cli,errors,contracts,configuration,
+iso20022}.md.
 
 python scripts/build_reference.py            write what has changed
 python scripts/build_reference.py --check    write nothing; exit status 1 when a page is not current
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from guildbook.cli.command import Command
 from guildbook.cli.main import (
@@ -34,6 +36,10 @@ from guildbook.primitives.errors import (
     EXIT_USAGE,
 )
 from guildbook.runtime.catalogue import Catalogue
+from guildbook.standards import xml
+from guildbook.standards.iso20022 import KINDS, WRITTEN, BusinessHeader
+from guildbook.standards.iso20022.header import BUSINESS_HEADER
+from guildbook.standards.xml import Part, Shape
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -41,6 +47,17 @@ APPLICATIONS = ROOT / "src" / "guildbook_apps"
 INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
 GENERATED = "This page is written by `make docs`; a test holds it to the program.\n"
+
+HOLDS = {
+    id(xml.DATE): "date",
+    id(xml.DATE_TIME): "time",
+    id(xml.WHEN): "date or time",
+    id(xml.CODE): "code, of Cd or Prtry",
+    id(xml.MONEY): "amount",
+    id(xml.BOOLEAN): "true or false",
+    id(xml.COUNT): "whole number",
+    id(xml.DECIMAL): "decimal text",
+}
 
 EXIT_STATUSES = {
     0: "Done.",
@@ -64,6 +81,7 @@ def pages() -> dict[str, str]:
         "errors.md": errors_page(),
         "contracts.md": contracts_page(),
         "configuration.md": config_reference(),
+        "iso20022.md": iso20022_page(),
     }
 
 
@@ -322,6 +340,90 @@ def range_words(low: int | None, high: int | None) -> str:
     if below and above:
         return f" from {low} to {high}"
     return f" from {low}" if below else f" to {high}" if above else ""
+
+
+# ISO 20022 -----------------------------------------------------------------------------------------------------
+
+
+def iso20022_page() -> str:
+    """Messages, versions, and the element of every field."""
+    lines = [
+        "# ISO 20022",
+        "",
+        GENERATED,
+        "`guildbook.standards.iso20022` reads these messages, bare or in the envelope of a network, and writes some.",
+        "How that is used, and what is lost on the way: [Exchange messages with a bank](../how-to/bank-messages.md).",
+        "",
+        "| message | read in versions | root element | written | record |",
+        "|---|---|---|---|---|",
+    ]
+    written = {name[:8]: name for name in WRITTEN}
+    for kind in KINDS:
+        versions = f"{kind.first:02d} to {kind.last:02d}" if kind.first < kind.last else f"{kind.first:02d}"
+        out = f"`{written[kind.family]}`" if kind.family in written and kind.last > 2 else ""
+        record = record_link(kind.shape.record)
+        lines.append(f"| {kind.family} | {versions} | {kind.root} | {out} | {record} |")
+    lines += [
+        "| head.001 | 01 to 99 | AppHdr |  | " + record_link(BusinessHeader) + " |",
+        "",
+        "Below, an element is the path from the record's own element. *many*: the field is a tuple. *needed*: reading",
+        "refuses a message without it. *must*: writing does. *old*: the element of other versions, never written.",
+        "`AccountReport.statements` are Rpt in camt.052, Stmt in camt.053 and Ntfctn in camt.054.",
+    ]
+    done: dict[str, Shape[Any]] = {}
+    for kind in KINDS:
+        collect_shapes(kind.shape, done)
+    collect_shapes(BUSINESS_HEADER, done)
+    for name in sorted(done):
+        lines += shape_lines(name, done[name])
+    return "\n".join(lines) + "\n"
+
+
+def record_link(record: type) -> str:
+    """A link to the section of a record."""
+    return f"[{record.__name__}](#{record.__name__.lower()})"
+
+
+def inner_shape(codec: Any) -> Shape[Any] | None:
+    """The table of a record that a codec reads, if it reads one."""
+    if isinstance(codec, Shape):
+        return codec
+    found = getattr(codec, "shape", None) or getattr(codec, "party", None) or getattr(codec, "agent", None)
+    return found if isinstance(found, Shape) else None
+
+
+def collect_shapes(shape: Shape[Any], done: dict[str, Shape[Any]]) -> None:
+    """Every table below one, each record once."""
+    if shape.record.__name__ in done:
+        return
+    done[shape.record.__name__] = shape
+    for _, part, _ in placed_parts(shape.parts, "", False):
+        inside = inner_shape(part.codec)
+        if inside is not None:
+            collect_shapes(inside, done)
+
+
+def placed_parts(parts: Any, path: str, old: bool) -> Iterator[tuple[str, Part, bool]]:
+    """Every part of a table with its path, and whether it is of other versions."""
+    for name, part in parts.items():
+        if isinstance(part, Part):
+            yield path + name, part, old or not part.written
+        else:
+            yield from placed_parts(part.parts, f"{path}{name}/", old or not part.written)
+
+
+def shape_lines(name: str, shape: Shape[Any]) -> list[str]:
+    """The section of one record."""
+    required = {field.name for field in msgspec.structs.fields(shape.record) if field.required}
+    lines = ["", f"## {name}", "", first_paragraph(shape.record.__doc__ or ""), ""]
+    lines += ["| field | element | holds |", "|---|---|---|"]
+    for path, part, old in placed_parts(shape.parts, "", False):
+        inside = inner_shape(part.codec)
+        holds = record_link(inside.record) if inside else HOLDS.get(id(part.codec), "text")
+        marks = ["*many*"] * part.many + ["*must*"] * part.must + ["*old*"] * old
+        marks += ["*needed*"] * (part.field in required and not part.must and not old)
+        lines.append(f"| `{part.field}` | {path} | {' '.join([holds, *marks])} |")
+    return lines
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("cli.md", "errors.md", "contracts.md", "configuration.md")
+PAGES = ("cli.md", "errors.md", "contracts.md", "configuration.md", "iso20022.md")
 
 
 @pytest.fixture(scope="module")
