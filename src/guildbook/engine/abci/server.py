@@ -73,6 +73,12 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes | None:
         raise BadFrame(f"the stream ends {size - len(error.partial)} bytes before a message") from None
 
 
+async def _turns() -> None:
+    """Let the loop do what is waiting for its next turns."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
 class AbciServer:
     """Serves ``application`` on the socket ``path``, in threads of its own.
 
@@ -95,7 +101,7 @@ class AbciServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Event | None = None
         self._halted = False
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._serve, name="abci", daemon=True)
@@ -121,14 +127,17 @@ class AbciServer:
 
     def _listen(self) -> socket.socket:
         """The listening socket, made by a short name: a socket's address has room for about a hundred bytes."""
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         listening = socket.socket(socket.AF_UNIX)
         try:
-            self._path.unlink(missing_ok=True)  # of a node that was killed; two nodes cannot have one store
-            listening.bind(f"/proc/self/fd/{folder}/{self._path.name}")
-            os.chmod(self._path, SOCKET_MODE)
-            listening.listen(16)
-            listening.setblocking(False)
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._path.unlink(missing_ok=True)  # of a node that was killed; two nodes cannot have one store
+                listening.bind(f"/proc/self/fd/{folder}/{self._path.name}")
+                os.chmod(self._path, SOCKET_MODE)
+                listening.listen(16)
+                listening.setblocking(False)
+            finally:
+                os.close(folder)
         except OSError as error:
             listening.close()
             raise GuildbookError(
@@ -137,11 +146,6 @@ class AbciServer:
                 hint="its folder must be there and writable",
                 path=str(self._path),
             ) from None
-        except BaseException:
-            listening.close()
-            raise
-        finally:
-            os.close(folder)
         return listening
 
     def _serve(self) -> None:
@@ -162,26 +166,36 @@ class AbciServer:
         self._lanes = {lane: ThreadPoolExecutor(1, f"abci-{lane.value}") for lane in Lane}
         try:
             server = await asyncio.start_unix_server(
-                self._converse, sock=self._listening, limit=READ_AHEAD_BYTES
+                self._accept, sock=self._listening, limit=READ_AHEAD_BYTES
             )
             async with server:
                 self._started.set()
                 await self._ending.wait()
+                self._loop.remove_reader(self._listening.fileno())
+                await _turns()  # what was just accepted becomes a connection, which can be closed
                 server.close()
-                for task in list(self._open):
+                for task, writer in list(self._open.items()):
                     task.cancel()
+                    writer.transport.abort()
                 if self._open:
-                    await asyncio.wait(self._open)
+                    await asyncio.wait(list(self._open))
+                await _turns()  # what was closed last is let go
         finally:
             for lane in self._lanes.values():
                 lane.shutdown(wait=True)
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._converse(reader, writer))
+        self._open[task] = writer
+        task.add_done_callback(self._ended)
+        self._on_connections(len(self._open))
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        del self._open[task]
+        self._on_connections(len(self._open))
+
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends it."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        self._on_connections(len(self._open))
         answers: asyncio.Queue[asyncio.Future[pb.Response] | None] = asyncio.Queue(REQUESTS_AHEAD_MAX)
         answering = asyncio.ensure_future(self._answer(answers, writer))
         try:
@@ -194,14 +208,14 @@ class AbciServer:
         except (BadFrame, DecodeError) as error:
             _log.error("the engine's connection is ended: %s", error)
         except (ConnectionError, asyncio.CancelledError):
-            pass
+            writer.transport.abort()
         finally:
             answering.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
                 await answering
             writer.close()
-            self._open.discard(task)
-            self._on_connections(len(self._open))
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await writer.wait_closed()
 
     def _begin(self, request: pb.Request) -> "asyncio.Future[pb.Response]":
         """Have ``request`` answered in its lane; what needs no lane is answered on the spot."""
