@@ -17,6 +17,7 @@ import errno
 import fcntl
 import os
 import shutil
+import threading
 import weakref
 from collections.abc import Iterator
 from itertools import islice
@@ -48,6 +49,9 @@ BLOB_SIZE_BYTES_MIN = 4096
 BLOOM_BITS_PER_KEY = 10
 LAST_WRITE_FILE = "LAST-WRITE"
 LAST_WRITE_DIGITS = 20
+SCAN_PAIRS_FIRST = 32
+"""Pairs that a scan of a snapshot reads at first; most want a few."""
+SCAN_PAIRS_MAX = 1_024
 LOG_BLOCK_SIZE_BYTES = 32_768
 """RocksDB's record files are divided into blocks of this size, and no frame crosses their borders."""
 LOG_HEAD_SIZE_BYTES = 7
@@ -284,20 +288,12 @@ class _RocksReader:
         return list(islice(self.scan(start, end, reverse=reverse), pairs_max))
 
 
-class _LatestReader(_RocksReader):
-    """A reader that keeps one iterator: opening one costs more than a short read."""
+class _CursorReader(_RocksReader):
+    """A reader of the moment at which its one iterator was opened."""
 
-    def __init__(self, source: Rdict, path: Path) -> None:
+    def __init__(self, source: Any, path: Path, cursor: Any) -> None:  # see _RocksReader
         super().__init__(source, path)
-        self._cursor: Any = source.iter()
-
-    def refresh(self) -> None:
-        """See LatestReader."""
-        self._cursor = self._source.iter()
-
-    def release(self) -> None:
-        """Let go of the store, which cannot close while an iterator is open."""
-        self._cursor = None
+        self._cursor = cursor
 
     def page(
         self, start: bytes, end: bytes | None, pairs_max: int, *, reverse: bool = False
@@ -334,12 +330,63 @@ class _LatestReader(_RocksReader):
         return found
 
 
-class _SnapshotReader(_RocksReader):
-    """A snapshot: its ``get`` is by subscript."""
+class _LatestReader(_CursorReader):
+    """A reader that keeps one iterator: opening one costs more than a short read."""
+
+    def __init__(self, source: Rdict, path: Path) -> None:
+        super().__init__(source, path, source.iter())
+
+    def refresh(self) -> None:
+        """See LatestReader."""
+        self._cursor = self._source.iter()
+
+    def release(self) -> None:
+        """Let go of the store, which cannot close while an iterator is open."""
+        self._cursor = None
+
+
+class _SnapshotReader(_CursorReader):
+    """A snapshot, for any threads: its ``get`` is by subscript.
+
+    An iterator that a snapshot of the wrapper gives does not keep to the snapshot, but goes over the store as it is
+    then. One that the store gives keeps to the moment at which it was opened; so one is opened with the snapshot, and
+    all scans share it, page by page.
+    """
+
+    def __init__(self, source: Any, path: Path, cursor: Any) -> None:  # see _RocksReader
+        super().__init__(source, path, cursor)
+        self._turn = threading.Lock()
 
     def release(self) -> None:
         """Let go of the store, which cannot close while a snapshot is open."""
-        self._source = None
+        with self._turn:
+            self._source = self._cursor = None
+
+    def scan(
+        self, start: bytes, end: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """See Reader."""
+        pairs_max = SCAN_PAIRS_FIRST
+        while pairs := self.page(start, end, pairs_max, reverse=reverse):
+            yield from pairs
+            if len(pairs) < pairs_max:
+                return
+            if reverse:
+                end = pairs[-1][0]
+            else:
+                start = pairs[-1][0] + b"\0"
+            pairs_max = SCAN_PAIRS_MAX
+
+    def page(
+        self, start: bytes, end: bytes | None, pairs_max: int, *, reverse: bool = False
+    ) -> list[tuple[bytes, bytes]]:
+        """See Reader."""
+        with self._turn:
+            if self._cursor is None:
+                raise GuildbookError(
+                    "store.io", f"the store {self._path} is closed", hint="open it again", path=str(self._path)
+                )
+            return super().page(start, end, pairs_max, reverse=reverse)
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
         """See Reader."""
@@ -446,7 +493,12 @@ class RocksStore(_RocksReader):
 
     def snapshot(self) -> Reader:
         """See KeyValueStore."""
-        reader = _SnapshotReader(self._source.snapshot(), self._path)
+        while True:
+            number = self._source.latest_sequence_number()
+            snapshot, cursor = self._source.snapshot(), self._source.iter()
+            if self._source.latest_sequence_number() == number:  # both are of one moment
+                break
+        reader = _SnapshotReader(snapshot, self._path, cursor)
         self._snapshots.add(reader)
         return reader
 
