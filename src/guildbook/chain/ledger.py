@@ -66,6 +66,18 @@ def validators_at(reader: Reader, height: int) -> ValidatorSet:
     return decode_validator_set(found[1])
 
 
+def not_kept(location: Location) -> GuildbookError:
+    """The error for a receipt whose transaction is known, and which this node does not keep."""
+    return GuildbookError(
+        "evidence.not_available",
+        f"the transaction is in block {location.height}, whose receipts this node does not keep",
+        hint="ask a node that keeps the whole history for the receipt; the transaction does not take effect again",
+        height=location.height,
+        index=location.index,
+        log_index=location.log_index,
+    )
+
+
 def _require_no_restore(store: Reader) -> None:
     if store.get(RESTORE_KEY) is not None:
         raise GuildbookError(
@@ -116,6 +128,10 @@ class View:
         data = self.reader.get(layout.height_key(layout.COMMITS, height))
         return None if data is None else decode_commit(data)
 
+    def commit_bytes(self, height: int) -> bytes | None:
+        """The commit that decided the block of ``height`` as stored."""
+        return self.reader.get(layout.height_key(layout.COMMITS, height))
+
     def validators(self, height: int) -> ValidatorSet:
         """The validator set of ``height``."""
         return validators_at(self.reader, height)
@@ -129,6 +145,20 @@ class View:
         data = self.changes_bytes(height)
         return None if data is None else decode_changes(data)
 
+    @property
+    def first_changes(self) -> int:
+        """The first height whose changes and receipts are here: 0, or a later one where old ones were given up or
+        never came; one behind the last block where there are none.
+        """
+        first = next(iter(self.reader.scan(layout.CHANGES, layout.CHANGES + b"\xff" * 9)), None)
+        return self.head.height + 1 if first is None else int.from_bytes(first[0][1:], "big")
+
+    @property
+    def first_block(self) -> int:
+        """The first height whose block is here: 1, or a later one; one behind the last where there are none."""
+        first = next(iter(self.reader.scan(layout.BLOCKS, layout.BLOCKS + b"\xff" * 9)), None)
+        return self.head.height + 1 if first is None else int.from_bytes(first[0][1:], "big")
+
     def roots(self, height: int) -> Roots | None:
         """Roots and log size after the block of ``height`` (0 is genesis), or None."""
         data = self.reader.get(layout.height_key(layout.ROOTS, height))
@@ -140,8 +170,13 @@ class View:
         return None if data is None else decode(data, Location)
 
     def receipt_bytes(self, location: Location) -> bytes:
-        """The canonical receipt at ``location``."""
+        """The canonical receipt at ``location``.
+
+        Raises GuildbookError ``evidence.not_available`` where this node does not keep it, and ``store.corrupt``.
+        """
         changes = self.changes(location.height)
+        if changes is None and location.height < self.first_changes:
+            raise not_kept(location)
         if changes is None or location.index >= len(changes.receipts):
             raise _corrupt(f"no receipt {location.index} in block {location.height}")
         return changes.receipts[location.index]

@@ -42,15 +42,18 @@ from guildbook.chain.ledger import Ledger, View
 from guildbook.chain.receipt import Location, Outcome
 from guildbook.primitives.canonical import CanonicalError, decode, encode
 from guildbook.primitives.cometbft import (
+    SignedHeader,
     ValidatorSet,
     block_id,
     check_block,
     decode_block,
     decode_commit,
+    decode_header,
     decode_validator_set,
     header_hash,
     validator_set_hash,
     verify_commit,
+    verify_signed_header,
 )
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.hashing import sha256, tagged
@@ -72,7 +75,7 @@ from guildbook.runtime.catalogue import Catalogue
 from guildbook.runtime.registry import Registry
 from guildbook.runtime.releases import active_releases, source_text
 from guildbook.state import layout
-from guildbook.state.kv import KeyValueStore, Pairs
+from guildbook.state.kv import KeyValueStore
 from guildbook.state.overlay import Overlay
 from guildbook.state.schema import TableSchema
 
@@ -415,20 +418,7 @@ class Restore:
         """
         metadata = self.metadata
         assert metadata is not None, "no snapshot was offered"
-        if not 0 <= index < metadata.chunks:
-            raise _bad_chunk(index, f"the snapshot has chunks 0 to {metadata.chunks - 1}")
-        if len(data) > CHUNK_SIZE_BYTES_MAX:
-            raise _bad_chunk(index, f"it has {len(data)} bytes")
-        rows_from, log_from = len(metadata.genesis), len(metadata.genesis) + len(metadata.rows)
-        writes: Pairs
-        if index < rows_from:
-            _require_digest(metadata, index, data)
-            writes = [(_genesis_key(index), data)]
-        elif index < log_from:
-            _require_digest(metadata, index, data)
-            writes = _row_writes(metadata, index, data)
-        else:
-            writes = _log_writes(metadata, index, data)
+        writes = chunk_writes(metadata, index, data)
         if index not in self.missing:
             return False
         self._store.write([*writes, (_applied_key(index), b"\1")])
@@ -602,6 +592,22 @@ def _bad_chunk(index: int, what: str) -> GuildbookError:
     )
 
 
+def chunk_writes(metadata: Metadata, index: int, data: bytes) -> list[tuple[bytes, bytes | None]]:
+    """What is in chunk ``index``, as pairs to store, after it was verified against the metadata's hashes and roots.
+
+    Raises GuildbookError ``snapshot.bad_chunk``.
+    """
+    if not 0 <= index < metadata.chunks:
+        raise _bad_chunk(index, f"the snapshot has chunks 0 to {metadata.chunks - 1}")
+    if len(data) > CHUNK_SIZE_BYTES_MAX:
+        raise _bad_chunk(index, f"it has {len(data)} bytes")
+    log_from = len(metadata.genesis) + len(metadata.rows)
+    if index >= log_from:
+        return _log_writes(metadata, index, data)
+    _require_digest(metadata, index, data)
+    return _row_writes(metadata, index, data) if index >= len(metadata.genesis) else [(_genesis_key(index), data)]
+
+
 def _require_digest(metadata: Metadata, index: int, data: bytes) -> None:
     digests = [*metadata.genesis, *(one.sha256 for one in metadata.rows)]
     found = sha256(data)
@@ -676,6 +682,61 @@ def _require_root(what: str, found: bytes, wanted: bytes) -> None:
         )
 
 
+def signed_app_hash(
+    metadata: Metadata,
+    last: LastBlock | None,
+    next_header: bytes,
+    next_commit: bytes,
+    believes: Callable[[bytes, int], bool],
+) -> bytes:
+    """The application hash after the snapshot's block, as it was signed by validators whom ``believes`` (hash of the
+    set, height) accepts.
+
+    It is in the next header (``next_header`` with ``next_commit``, protobuf bytes, empty where not at hand); or in the
+    header of block ``last``, where that block has changed nothing. Raises GuildbookError ``snapshot.wrong_block`` for
+    what does not belong together or is not signed, and ``snapshot.unproven`` where nothing states the hash.
+    """
+    parts, _writes = _checked_last_block(metadata, last)
+    if next_header and next_commit:
+        height = metadata.height + 1
+        validators = metadata.validators_at(height)
+        try:
+            header = decode_header(next_header)
+            verify_signed_header(metadata.network, SignedHeader(header, decode_commit(next_commit)), validators)
+        except GuildbookError as error:
+            raise _wrong_block(height, error.message) from None
+        for holds, what in (
+            (header.height == height, f"it is block {header.height}"),
+            (header.last_block_id.hash == metadata.block_hash, "it follows another block"),
+            (header.last_results_hash == metadata.results_hash, "it states other results"),
+            (believes(header.validators_hash, height), "its validators are not trusted"),
+        ):
+            if not holds:
+                raise _wrong_block(height, what)
+        return header.app_hash
+    if last is not None and metadata.previous_app_hash == metadata.app_hash:
+        signers = validator_set_hash(metadata.validators_at(metadata.height))
+        if not believes(signers, metadata.height):
+            raise _wrong_block(metadata.height, "its validators are not trusted")
+        assert parts[0], parts
+        return metadata.previous_app_hash
+    raise GuildbookError(
+        "snapshot.unproven",
+        f"no signed header at hand states the application hash after block {metadata.height}",
+        hint="give the hash that another member reports for this height, or take the snapshot after the next block",
+        height=metadata.height,
+    )
+
+
+def _wrong_block(height: int, what: str) -> GuildbookError:
+    return GuildbookError(
+        "snapshot.wrong_block",
+        f"block {height} does not belong to the snapshot: {what}",
+        hint="take snapshot and block from one member, or from another one",
+        height=height,
+    )
+
+
 def _checked_last_block(
     metadata: Metadata, last: LastBlock | None
 ) -> tuple[tuple[int, bytes], list[tuple[bytes, bytes | None]]]:
@@ -685,12 +746,7 @@ def _checked_last_block(
 
     def require(condition: bool, what: str) -> None:
         if not condition:
-            raise GuildbookError(
-                "snapshot.wrong_block",
-                f"block {metadata.height} does not belong to the snapshot: {what}",
-                hint="take snapshot and block from one member, or from another one",
-                height=metadata.height,
-            )
+            raise _wrong_block(metadata.height, what)
 
     validators = metadata.validators_at(metadata.height)
     try:
@@ -710,8 +766,7 @@ def _checked_last_block(
     except GuildbookError as error:
         if error.code == "snapshot.wrong_block":
             raise
-        require(False, error.message)
-        raise
+        raise _wrong_block(metadata.height, error.message) from None
     return (identity.parts.total, identity.parts.hash), [
         (layout.height_key(layout.BLOCKS, metadata.height), last.block),
         (layout.height_key(layout.COMMITS, metadata.height), last.commit),

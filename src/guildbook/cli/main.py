@@ -48,6 +48,7 @@ COMMANDS = {
     "replay": "guildbook.cli.checking",
     "backup": "guildbook.cli.saving",
     "restore": "guildbook.cli.saving",
+    "snapshot": "guildbook.cli.snapshots",
     "keys": "guildbook.cli.keys",
     "network": "guildbook.cli.network",
     "gate": "guildbook.cli.authoring",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from guildbook.chain.changes import BlockChanges
-from guildbook.chain.ledger import Ledger, View
+from guildbook.chain.ledger import Ledger, View, not_kept
 from guildbook.chain.receipt import Location, Outcome, Receipt, decode_receipt
 from guildbook.client.catalogue import (
     CatalogueDocument,
@@ -163,6 +163,14 @@ class LedgerReader:
         view = self.view()
         block = view.block(height) if 0 < height <= view.head.height else None
         changes = self.changes(view, height) if block is not None else None
+        if 0 < height <= view.head.height and height < max(view.first_block, view.first_changes):
+            raise GuildbookError(
+                "evidence.not_available",
+                f"this node does not keep block {height}",
+                hint="ask a node that keeps the whole history",
+                height=height,
+                first=max(view.first_block, view.first_changes),
+            )
         if block is None or changes is None:
             raise GuildbookError(
                 "api.not_found",
@@ -211,6 +219,8 @@ class LedgerReader:
     def receipt_at(self, view: View, location: Location) -> ReceiptDocument:
         """The receipt at ``location``."""
         changes = self.changes(view, location.height)
+        if changes is None and location.height < view.first_changes:
+            raise not_kept(location)
         if changes is None or location.index >= len(changes.receipts):
             raise GuildbookError("store.corrupt", f"no receipt {location.index} in block {location.height}")
         return self.receipt_document(view, changes.receipts[location.index], changes, location.log_index)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from guildbook.chain.ledger import Ledger
+from guildbook.chain.ledger import Ledger, View
 from guildbook.chain.receipt import Location, Outcome, decode_receipt
 from guildbook.chain.transaction import Transaction, decode_transaction
 from guildbook.chain.transition import BlockResult, admit
@@ -233,7 +233,7 @@ class Desk:
         view = self._ledger.view()
         location = view.location(transaction.id)
         if location is not None:
-            return Answer(transaction.id, view.receipt_bytes(location), None)
+            return _first_answer(view, transaction.id, location)
         return Answer(transaction.id, None, refusal_error(refused.code, refused.fields))
 
     def _signed(
@@ -306,12 +306,11 @@ class Desk:
         if all(location is None for location in stored):
             return chosen
         view = self._ledger.view()
-        receipts = {
-            pending.transaction.id: view.receipt_bytes(decode(data, Location))
+        self._tell(
+            (pending.transaction.id, _first_answer(view, pending.transaction.id, decode(data, Location)))
             for pending, data in zip(chosen, stored, strict=True)
             if data is not None
-        }
-        self.answer(receipts.items())
+        )
         return [one for one, location in zip(chosen, stored, strict=True) if location is None]
 
     def refuse_strangers(
@@ -443,6 +442,16 @@ class Desk:
     def close(self) -> None:
         """Stop the workers that check signatures."""
         self.signatures.close()
+
+
+def _first_answer(view: View, transaction: bytes, location: Location) -> Answer:
+    """The answer for a transaction that the ledger has: its first receipt, or where that is to be had."""
+    try:
+        return Answer(transaction, view.receipt_bytes(location), None)
+    except GuildbookError as error:
+        if error.code != "evidence.not_available":
+            raise
+        return Answer(transaction, None, error)
 
 
 def answer_of(transaction: bytes, receipt: bytes) -> Answer:

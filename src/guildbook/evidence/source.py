@@ -84,6 +84,14 @@ class LedgerSource:
     def receipt(self, place: ReceiptPlace) -> bytes:
         """The canonical receipt at a place that `place` has given."""
         changes = self._view.changes(place.height)
+        if changes is None and place.height < self._view.first_changes:
+            raise EvidenceError(
+                "evidence.not_available",
+                f"this node does not keep the receipts of block {place.height}",
+                hint="ask a node that keeps the whole history",
+                step="build",
+                height=place.height,
+            )
         if changes is None or place.index >= len(changes.receipts):
             raise GuildbookError(
                 "store.corrupt",

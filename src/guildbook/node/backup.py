@@ -129,7 +129,7 @@ def backup(
     if target.exists() or target.is_symlink():
         raise _exists(target)
     folder = NodeFolder(path)
-    with _draft_of(target) as draft, _files_at_rest(folder) as store:
+    with draft_of(target) as draft, files_at_rest(folder) as store:
         files = [
             _Copied(one, f"store/{one.name}") for one in sorted(store.iterdir()) if one.name not in LEFT_OUT
         ]
@@ -142,8 +142,8 @@ def backup(
             ]
         copied = _copy(files, draft, progress)
         manifest = _manifest(draft, copied)
-        _write_durably(draft / MANIFEST_FILE, manifest.to_json())
-        _move(draft, target)
+        write_durably(draft / MANIFEST_FILE, manifest.to_json())
+        move_into_place(draft, target)
     return manifest
 
 
@@ -169,7 +169,7 @@ def _manifest(draft: Path, files: list[BackedUpFile]) -> Manifest:
 
 
 @contextmanager
-def _files_at_rest(folder: NodeFolder) -> Iterator[Path]:
+def files_at_rest(folder: NodeFolder) -> Iterator[Path]:
     """A folder with the store's files, which do not change while the block runs."""
     if running_node(folder.path) is not None:
         with asked_to_set_aside(folder.path) as links:
@@ -231,7 +231,7 @@ def restore(source: Path, path: Path, *, progress: Progress = _no_progress) -> M
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise _exists(path)
     _refuse_surplus(source, manifest)
-    with _draft_of(path) as draft:
+    with draft_of(path) as draft:
         files = [_Copied(source / one.path, one.path) for one in manifest.files]
         total = 2 * manifest.size_bytes
         read = _copy(files, draft, lambda done, _total: progress(done, total))
@@ -250,7 +250,7 @@ def restore(source: Path, path: Path, *, progress: Progress = _no_progress) -> M
             done += expected.size_bytes
             progress(done, total)
         _check_restored(source, draft, manifest)
-        _move(draft, path)
+        move_into_place(draft, path)
     return manifest
 
 
@@ -419,7 +419,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes) -> None:
+    """Write ``data`` to the new file ``path``, and wait until it is on the disk."""
     with path.open("xb") as file:
         file.write(data)
         file.flush()
@@ -427,7 +428,7 @@ def _write_durably(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def _draft_of(target: Path) -> Iterator[Path]:
+def draft_of(target: Path) -> Iterator[Path]:
     """A folder beside ``target`` to fill, which is gone when the block ends, unless it was moved to its place."""
     parent = target.absolute().parent
     draft = parent / f".{target.name}.{secrets.token_hex(4)}"
@@ -450,7 +451,7 @@ def _draft_of(target: Path) -> Iterator[Path]:
         ) from error
 
 
-def _move(draft: Path, target: Path) -> None:
+def move_into_place(draft: Path, target: Path) -> None:
     """Give the finished folder its name, durably."""
     for folder in (*(one for one in draft.iterdir() if one.is_dir()), draft):
         _sync(folder)

@@ -188,6 +188,21 @@ class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 512 << 20
 
 
+class SnapshotsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Snapshots for members that join."""
+
+    every_blocks: Annotated[
+        int,
+        _whole(
+            0,
+            1_000_000_000,
+            "Take a snapshot at every height that this divides; 0 takes none. The same on all nodes, or a member "
+            "that joins finds no two alike.",
+        ),
+    ] = 0
+    keep: Annotated[int, _whole(1, 100, "Snapshots that are kept; older ones are removed.")] = 2
+
+
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The node's log, on standard error."""
 
@@ -210,6 +225,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: NetworkConfig = NetworkConfig()
     views: ViewsConfig = ViewsConfig()
     store: StoreConfig = StoreConfig()
+    snapshots: SnapshotsConfig = SnapshotsConfig()
     log: LogConfig = LogConfig()
     applications: Annotated[
         list[str],

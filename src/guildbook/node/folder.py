@@ -7,6 +7,7 @@
     peers.json        a network of several members: where its nodes are reached
     engine/           the same: the home folder of CometBFT, with its own store of blocks
     views/            SQL views; can be deleted, and are built again
+    snapshots/        snapshots for members that join; can be deleted
     node.json         while the node runs: its process and its address
 
 A folder is made beside its place and moved there when it is complete, so there is never half a node.
@@ -96,6 +97,11 @@ class NodeFolder(NamedTuple):
     def views(self) -> Path:
         """The SQL views."""
         return self.path / "views"
+
+    @property
+    def snapshots(self) -> Path:
+        """The snapshots for members that join."""
+        return self.path / "snapshots"
 
     @property
     def running(self) -> Path:

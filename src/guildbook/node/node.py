@@ -47,6 +47,7 @@ from guildbook.node.folder import FOLDER_MODE, NodeFolder, announce, stored_gene
 from guildbook.node.member import engine_beside, prepare_engine
 from guildbook.node.observer import Observer
 from guildbook.node.server import HttpServer, listen, url_of
+from guildbook.node.snapshots import SnapshotStore, Snapshotter
 from guildbook.node.views import NodeViews
 from guildbook.primitives.checkpoint import Checkpoint, sign_checkpoint
 from guildbook.primitives.errors import EXIT_NODE, GuildbookError
@@ -148,6 +149,10 @@ class Node:
             self.engine.stop()
             raise
         self._sql = None if self._views is None else self._views.sql
+        self.snapshots = SnapshotStore(folder.snapshots, config.snapshots.keep)
+        self._snapshotter = (
+            Snapshotter(self.snapshots, config.snapshots.every_blocks) if config.snapshots.every_blocks else None
+        )
         self._observer = Observer(self.engine, self.metrics, self._views)
         self._free_bytes = shutil.disk_usage(folder.store).free
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -201,6 +206,8 @@ class Node:
         """In the sequencer's thread, after each durable block: wake those who follow, and wait for nobody."""
         self._signal.publish(committed.height)
         self._observer.tell()
+        if self._snapshotter is not None and self._snapshotter.wants(committed.height):
+            self._snapshotter.on_block(self.ledger.view())
 
     def _on_halt(self, error: BaseException) -> None:
         """In the sequencer's thread: the engine has stopped by itself."""
@@ -295,6 +302,8 @@ class Node:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._on_signal, number)
         self._observer.start()
+        if self._snapshotter is not None:
+            self._snapshotter.start()
         self.engine.start()
         self._start_consensus()
         serving = asyncio.ensure_future(self._server.serve(sockets=[bound]))
@@ -377,6 +386,8 @@ class Node:
         if self.consensus is not None:
             self.consensus.stop()
         self._observer.stop()
+        if self._snapshotter is not None:
+            self._snapshotter.stop()
         if self._views is not None:
             self._views.close(self.ledger.head.height)
         try:

@@ -236,9 +236,18 @@ class ViewsProcess:
         assert written is not None
         return written
 
-    def rebuild(self) -> None:
-        """Throw the views away and build them again from the changes; returns at once, see ``wait_for``."""
+    def rebuild(self, first_height: int | None = None) -> None:
+        """Throw the views away and build them again from the changes; returns at once, see ``wait_for``.
+
+        ``first_height`` says where the changes begin from now on; what was handed over before is forgotten, and
+        ``read_changes`` is asked from there.
+        """
         with self._changed:
+            if first_height is not None:
+                self._settings = msgspec.structs.replace(self._settings, first_height=first_height)
+                self._before_first = first_height - 1
+                self._queue.clear()
+                self._queue_size_bytes = 0
             self._throw_away()
             self._halted = None
             self._let_go()
