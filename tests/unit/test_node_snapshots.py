@@ -225,7 +225,7 @@ def test_a_folder_with_another_genesis_or_content_is_not_touched(run, node_folde
 
 
 def test_a_node_takes_snapshots_by_itself_and_keeps_the_last(tmp_path):
-    folder = founded(tmp_path / "node", snapshots__every_blocks=2, snapshots__keep=2)
+    folder = founded(tmp_path / "node", snapshots__interval_blocks=2, snapshots__kept_max=2)
     key = read_key(folder / "keys" / "admin.key")
     store = SnapshotStore(folder / "snapshots")
     with open_node(folder) as node, node.running():

@@ -191,7 +191,7 @@ class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SnapshotsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Snapshots for members that join."""
 
-    every_blocks: Annotated[
+    interval_blocks: Annotated[
         int,
         _whole(
             0,
@@ -200,7 +200,7 @@ class SnapshotsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "that joins finds no two alike.",
         ),
     ] = 0
-    keep: Annotated[int, _whole(1, 100, "Snapshots that are kept; older ones are removed.")] = 2
+    kept_max: Annotated[int, _whole(1, 100, "Snapshots that are kept; older ones are removed.")] = 2
 
 
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

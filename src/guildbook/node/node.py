@@ -149,9 +149,9 @@ class Node:
             self.engine.stop()
             raise
         self._sql = None if self._views is None else self._views.sql
-        self.snapshots = SnapshotStore(folder.snapshots, config.snapshots.keep)
+        self.snapshots = SnapshotStore(folder.snapshots, config.snapshots.kept_max)
         self._snapshotter = (
-            Snapshotter(self.snapshots, config.snapshots.every_blocks) if config.snapshots.every_blocks else None
+            Snapshotter(self.snapshots, config.snapshots.interval_blocks) if config.snapshots.interval_blocks else None
         )
         self._observer = Observer(self.engine, self.metrics, self._views)
         self._free_bytes = shutil.disk_usage(folder.store).free

@@ -245,16 +245,16 @@ def _chunk_name(index: int) -> str:
 
 
 class Snapshotter:
-    """Takes a snapshot at every height that ``every_blocks`` divides, in a thread of its own.
+    """Takes a snapshot at every height that ``interval_blocks`` divides, in a thread of its own.
 
     ``on_block`` is called in the engine's thread with the view after each block, and returns at once. A snapshot that
     is still being made when the next is due is finished, and the next left out.
     """
 
-    def __init__(self, store: SnapshotStore, every_blocks: int) -> None:
-        assert every_blocks >= 1, every_blocks
+    def __init__(self, store: SnapshotStore, interval_blocks: int) -> None:
+        assert interval_blocks >= 1, interval_blocks
         self.store = store
-        self._every = every_blocks
+        self._every = interval_blocks
         self._wake = threading.Condition()
         self._due: View | None = None
         self._late: View | None = None
