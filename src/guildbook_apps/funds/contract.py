@@ -27,9 +27,9 @@ a new one. A request that was settled is paid, whatever else is said of it, unti
 (``approvals`` keeps the parts). A payee is verified by another person than the one who enrolled it, and a change of its
 account has to be verified again.
 
-**The bank's word.** What the programme's bank delivers is taken once, by message id. An entry is matched by
-EndToEndId, and else by UETR, and must agree in amount, currency and account; whatever does not match goes onto a list
-for a person to resolve, and nothing is guessed. An entry that says again what is known changes nothing.
+**The bank's word.** What the programme's bank delivers is taken once, and matched in ``messages`` by EndToEndId and
+UETR. It must agree in amount, currency and account; whatever does not waits there for a person to resolve, and nothing
+is guessed. An item that says again what is known changes nothing.
 
 **Works.** An advance is recovered from later claims in proportion to the contract's value; of each claim a share is
 retained until its release. gross = paid + recovered + retained.
@@ -51,8 +51,10 @@ from guildbook.contract import (
     Contract,
     Digest,
     Event,
+    Name,
     NonNegative,
     Positive,
+    PublicKeyBytes,
     Record,
     Rejected,
     Rounding,
@@ -71,6 +73,7 @@ from guildbook.contract import (
 )
 from guildbook.foundation.approvals import Approvals
 from guildbook.foundation.documents import Documents, Fingerprint
+from guildbook.foundation.messages import Entry, Item, ItemState, Messages, SourceField
 from guildbook.foundation.money import Guard, Money, OwnerKind, Transfer
 
 DAY_MS = 86_400_000
@@ -78,11 +81,12 @@ ID_CHARS_MAX = 48
 """A programme's or line's id, so that the names of its accounts fit."""
 LINES_DEEP_MAX = 16
 BATCH_REQUESTS_MAX = 200
-ITEMS_PER_MESSAGE_MAX = 200
-"""Payments that one call takes from a bank message; a longer message is delivered in parts."""
 SHARES_MAX = 8
 MONEY_MINOR_MAX = 10**15
-NUMBER_DIGITS_MAX = 15
+KIND_CHARS = 8
+"""Of ``camt.054.001.08``, what says which kind of message it is."""
+PAYMENT_SCHEMA = "pain.001.001.09"
+RECALL_SCHEMA = "camt.056.001.08"
 PER_MILLE = 1_000
 SOURCE = "source"
 WITNESS = "funds:witness"
@@ -143,10 +147,8 @@ class Stage(enum.StrEnum):
 
 
 class Mismatch(enum.StrEnum):
-    """Why a bank's item was not applied."""
+    """Why an item of the bank that is about a request was not applied; it waits in quarantine."""
 
-    UNKNOWN = "unknown"
-    AMBIGUOUS = "ambiguous"
     AMOUNT = "amount"
     CURRENCY = "currency"
     ACCOUNT = "account"
@@ -167,22 +169,6 @@ ACCEPTING = ("ACCP", "ACSP", "ACTC", "ACWC", "ACSC", "ACCC", "ACFC", "PATC")
 
 
 # What is kept -----------------------------------------------------------------------------------------------
-
-
-class BankItem(Record):
-    """What a bank says of one payment. ``status`` is pain.002's, or ``BOOK`` for an entry and ``RTRN`` for a return."""
-
-    end_to_end: Code | None
-    uetr: Code | None
-    status: Code
-    reason: Code | None
-    """ISO 20022 reason, such as AC04."""
-    amount_minor: NonNegative | None
-    currency: Code | None
-    account: Digest | None
-    """Digest of the creditor's account, where the bank says it."""
-    entry: Code | None
-    """The bank's own reference of the entry."""
 
 
 class Programme(Record):
@@ -354,30 +340,11 @@ class Batch(Record):
     released_at: Timestamp
 
 
-class BankMessage(Record):
-    """A message of the bank of which parts were taken."""
+class TakenMessage(Record):
+    """A message of the bank, by its number in ``messages``, of which every item was looked at."""
 
-    programme: Code = key()
-    id: Code = key()
-    part: NonNegative = key()
-    kind: Code
-    digest: Digest
-    items: NonNegative
-    taken_at: Timestamp
-
-
-class Unmatched(Record):
-    """An item of the bank that nobody could match, until a person resolves it."""
-
-    number: Positive = key()
+    message: Positive = key()
     programme: Code
-    message: Code
-    why: Mismatch
-    request: Positive | None
-    items: tuple[BankItem, ...]
-    """The one item as the bank gave it."""
-    resolution: Text | None
-    resolved_by: Code | None
 
 
 class Return(Record):
@@ -552,31 +519,6 @@ class Released(Event):
     sum_minor: Positive
     execution_day: NonNegative
     file: Digest
-
-
-class MessageTaken(Event):
-    """A part of a bank's message was taken: items applied, items that said nothing new, items unmatched."""
-
-    programme: Code
-    message: Code
-    part: NonNegative
-    applied: NonNegative
-    known: NonNegative
-    unmatched: NonNegative
-
-
-class ItemUnmatched(Event):
-    """An alarm: an item of the bank waits for a person."""
-
-    unmatched: Positive
-    why: Mismatch
-
-
-class ItemResolved(Event):
-    """A person resolved an unmatched item."""
-
-    unmatched: Positive
-    applied_to: Positive | None
 
 
 class MoneyReturned(Event):
@@ -789,13 +731,6 @@ class HadPart(Rejected):
     request: Positive
 
 
-class MessageDiffers(Rejected):
-    """The bank delivered this message before with other content."""
-
-    id: Code
-    digest: Digest
-
-
 class AlreadyResolved(Rejected):
     """The item, finding or recall has been dealt with."""
 
@@ -833,6 +768,7 @@ class Funds(Contract, name="funds", version=1):
     money = use(Money)
     approvals = use(Approvals)
     documents = use(Documents)
+    messages = use(Messages)
 
     programmes = Table(Programme)
     lines = Table(Line, index=[("programme", "parent", "id")])
@@ -840,25 +776,23 @@ class Funds(Contract, name="funds", version=1):
     identities = Table(Identity)
     entitlements = Table(Entitlement)
     works = Table(Works)
-    requests = Table(Request, index=[("uetr",)])
+    requests = Table(Request)
     references = Table(Reference)
     batches = Table(Batch)
-    messages = Table(BankMessage)
-    unmatched = Table(Unmatched)
+    taken = Table(TakenMessage)
     returns = Table(Return)
     recalls = Table(Recall)
     usages = Table(Usage)
     findings = Table(Finding)
 
     events = (ProgrammeRegistered, LineOpened, LineChanged, Moved, Lapsed, PayeeChanged, AccountShared, Entitled,
-              WorksRegistered, Submitted, StageChanged, PaidFirst, Overdue, Regularised, Released, MessageTaken,
-              ItemUnmatched, ItemResolved, MoneyReturned, RecallAsked, ReceiptConfirmed, UsageAttached, FindingRaised,
-              FindingClosed)
+              WorksRegistered, Submitted, StageChanged, PaidFirst, Overdue, Regularised, Released, MoneyReturned,
+              RecallAsked, ReceiptConfirmed, UsageAttached, FindingRaised, FindingClosed)
     rejections = (ReferenceUsed, TooLong, NotInRange, UnknownId, UnknownNumber, IdTaken, NotYours, SamePerson,
                   OtherProgramme, WrongDirection, LineSuspended, LineLapsed, NotLapsed, IdentityEnrolled,
                   PayeeNotVerified, AccountChanged, NoChange, PurposeDiffers, OverEntitlement, NothingToPay,
-                  OverAllocation, OverPayFirst, WrongStage, NotOverdue, HadPart, MessageDiffers, AlreadyResolved,
-                  StillMismatched, MoreThanPaid)
+                  OverAllocation, OverPayFirst, WrongStage, NotOverdue, HadPart, AlreadyResolved, StillMismatched,
+                  MoreThanPaid)
 
     # The budget
 
@@ -880,9 +814,22 @@ class Funds(Contract, name="funds", version=1):
         self.money.open_ledger(f"funds/{programme}", currency)
         self.money.open_account(f"funds/{programme}/{SOURCE}", f"funds/{programme}", OwnerKind.CONTRACT, "funds",
                                 Guard.NONE)
+        self.messages.open_channel(_channel(programme), bank)
         self.programmes.insert(row)
         self.emit(ProgrammeRegistered(programme=programme, authority=authority, bank=bank, currency=currency))
         self._open_line(row, root, None, authority, level, purpose, lapses_at, 0)
+
+    @command(role="administrator")
+    def admit_deliverer(self, programme: Code, party: Code, public_key: PublicKeyBytes | None = None) -> None:
+        """Let a party of the programme's bank deliver its messages, with ``public_key`` by that key only."""
+        self._require_organisation(self._programme(programme).authority)
+        self.messages.admit(_channel(programme), party, public_key)
+
+    @command(role="administrator")
+    def dismiss_deliverer(self, programme: Code, party: Code) -> None:
+        """Let a party deliver no longer."""
+        self._require_organisation(self._programme(programme).authority)
+        self.messages.dismiss(_channel(programme), party)
 
     @command(role="treasurer")
     def open_line(self, line: Code, parent: Code, organisation: Code, level: Code, purpose: Code,
@@ -1168,69 +1115,74 @@ class Funds(Contract, name="funds", version=1):
             part_taken = self.approvals.part_of(row.proposal, self.sender.party)
             require(part_taken is None and row.requester != self.sender.party, HadPart, request=number)
             total += row.amount_minor
+            self._expect(owner, "EndToEndId", row.end_to_end, number)
+            self._expect(owner, "UETR", row.uetr, number)
             self._move_to(self.requests.update(row, batch=batch), Stage.INSTRUCTED, None)
         self.batches.insert(Batch(id=batch, programme=programme, execution_day=execution_day, requests=requests,
                                   sum_minor=total, file=file, released_by=self.sender.party, released_at=self.now))
+        self._send(programme, PAYMENT_SCHEMA, batch, file)
         self.emit(Released(batch=batch, programme=programme, count=len(requests), sum_minor=total,
                            execution_day=execution_day, file=file))
         return total
 
-    @command(role="bank")
-    def deliver(self, programme: Code, message: Code, part: NonNegative, kind: Code, digest: Digest,
-                items: tuple[BankItem, ...]) -> int:
-        """Take (a part of) a message of the programme's bank; returns how many items are unmatched.
+    @command
+    def deliver(self, programme: Code, schema: Code, message_id: Name, digest: Digest, entries: tuple[Entry, ...],
+                part: Positive = 1) -> int:
+        """Take (a part of) a message of the programme's bank; returns how many items wait for a person.
 
-        ``kind`` is the message's name without version (``pain.002``, ``camt.054``, ``camt.053``, ``pacs.004``,
-        ``camt.029``), ``digest`` that of its bytes. The same part again changes nothing.
+        By a party that was admitted to deliver. ``schema`` is the message's name (``camt.054.001.08``), ``digest`` that
+        of its bytes. An entry's kind is its status: that of pain.002 or camt.029, ``BOOK`` or ``RTRN``; its code is the
+        reason; its identifiers are EndToEndId, UETR, and the bank's own reference as AcctSvcrRef. The same again
+        changes nothing.
         """
-        require(len(items) <= ITEMS_PER_MESSAGE_MAX, TooLong, argument="items", most=ITEMS_PER_MESSAGE_MAX)
         owner = self._programme(programme)
-        self._require_organisation(owner.bank)
-        content = digest_of("funds.items", kind, digest, items)
-        known = self.messages.get(programme, message, part)
-        if known is not None:
-            require(known.digest == content, MessageDiffers, id=message, digest=known.digest)
+        message = self.messages.take(_channel(programme), schema, owner.bank, message_id, digest, entries, part)
+        if self.taken.exists(message):
             return 0
-        self.messages.insert(BankMessage(programme=programme, id=message, part=part, kind=kind, digest=content,
-                                         items=len(items), taken_at=self.now))
-        applied = unmatched = 0
-        for item in items:
-            row, why = self._match(owner, item)
-            if row is not None and why is None:
-                changed, why = self._apply(row, kind, item)
-                applied += changed
-            if why is not None:
-                unmatched += 1
-                self._set_aside(owner, message, row, item, why)
-        self.emit(MessageTaken(programme=programme, message=message, part=part, applied=applied,
-                               known=len(items) - applied - unmatched, unmatched=unmatched))
-        return unmatched
+        self.taken.insert(TakenMessage(message=message, programme=programme))
+        waiting = 0
+        for item in self.messages.items_of(message):
+            if item.state is ItemState.MATCHED and item.reference is not None:
+                row = self._request(_number(item.reference))
+                why = self._mismatch(owner, row, item)
+                if why is None:
+                    why = self._apply(row, schema[:KIND_CHARS], item)
+                if why is None:
+                    continue
+                self.messages.quarantine(message, item.position, why.value)
+            waiting += 1
+        return waiting
 
     @command(role="resolver")
-    def resolve(self, unmatched: Positive, resolution: Text, request: Positive | None = None) -> None:
-        """Deal with an unmatched item: apply it to ``request``, whatever account it names, or set it aside for good."""
-        item = self.unmatched.get(unmatched)
-        if item is None:
-            raise UnknownNumber(kind="unmatched", number=unmatched)
-        owner = self._programme(item.programme)
+    def resolve(self, message: Positive, position: Positive, resolution: Code, note: Text,
+                request: Positive | None = None) -> None:
+        """Deal with an item that waits: apply it to ``request``, whatever account it names, or set it aside."""
+        taken = self.taken.get(message)
+        if taken is None:
+            raise UnknownNumber(kind="message", number=message)
+        owner = self._programme(taken.programme)
         self._require_organisation(owner.authority)
-        require(item.resolved_by is None, AlreadyResolved, number=unmatched)
+        reference = None
         if request is not None:
+            items = self.messages.items_of(message)
+            if position > len(items):
+                raise UnknownNumber(kind="item", number=position)
             row = self._request(request)
             require(row.programme == owner.id, OtherProgramme, programme=row.programme)
             require(row.requester != self.sender.party, SamePerson, party=row.requester)
-            why = self._mismatch(owner, row, item.items[0])
+            why = self._mismatch(owner, row, items[position - 1])
             if why is None or why is Mismatch.ACCOUNT:
-                changed, why = self._apply(row, PERSON, item.items[0])
-                why = Mismatch.STAGE if why is None and not changed else why
+                why = self._apply(row, PERSON, items[position - 1])
             if why is not None:
                 raise StillMismatched(why=why)
-        self.unmatched.update(item, resolution=resolution, resolved_by=self.sender.party)
-        self.emit(ItemResolved(unmatched=unmatched, applied_to=request))
+            reference = _reference(request)
+        self.messages.resolve(message, position, resolution, note, reference)
 
     @command(role="releaser")
-    def recall(self, request: Positive, reason: Code) -> None:
-        """Ask the bank for a payment back; the money counts as paid until the bank says that it returned."""
+    def recall(self, request: Positive, reason: Code, file: Digest) -> None:
+        """Ask the bank for a payment back (camt.056, of which ``file`` is the digest); the money counts as paid until
+        the bank says that it returned.
+        """
         row = self._request(request)
         self._require_organisation(self._programme(row.programme).authority)
         gone = row.stage is Stage.INSTRUCTED or row.stage is Stage.ACCEPTED or row.stage in PAID_STAGES
@@ -1238,6 +1190,7 @@ class Funds(Contract, name="funds", version=1):
         require(not self.recalls.exists(request), AlreadyResolved, number=request)
         self.recalls.insert(Recall(request=request, reason=reason, recalled_by=self.sender.party,
                                    recalled_at=self.now, outcome=None))
+        self._send(row.programme, RECALL_SCHEMA, f"recall/{request}", file)
         self.emit(RecallAsked(request=request, reason=reason))
 
     # What came of it
@@ -1454,25 +1407,14 @@ class Funds(Contract, name="funds", version=1):
             raise UnknownId(kind="works", id=works)
         return row
 
-    def _match(self, owner: Programme, item: BankItem) -> tuple[Request | None, Mismatch | None]:
-        """The request that an item of the bank is about, by EndToEndId and else by UETR, and why it does not fit."""
-        named = None if item.end_to_end is None else self.requests.get(_number(item.end_to_end))
-        known = None if item.uetr is None else next(self.requests.find(item.uetr, limit=1), None)
-        if named is not None and known is not None and named.number != known.number:
-            return None, Mismatch.AMBIGUOUS
-        row = known if named is None else named
-        if row is None or row.programme != owner.id:
-            return None, Mismatch.UNKNOWN
-        return row, self._mismatch(owner, row, item)
-
-    def _mismatch(self, owner: Programme, row: Request, item: BankItem) -> Mismatch | None:
+    def _mismatch(self, owner: Programme, row: Request, item: Item) -> Mismatch | None:
         if item.currency is not None and item.currency != owner.currency:
             return Mismatch.CURRENCY
         if item.account is not None and item.account != row.account:
             return Mismatch.ACCOUNT
-        if item.status == "BOOK" and item.amount_minor != row.amount_minor:
+        if item.kind == "BOOK" and item.amount_minor != row.amount_minor:
             return Mismatch.AMOUNT
-        if item.status == "RTRN" and (item.amount_minor is None or not 0 < item.amount_minor <= row.amount_minor):
+        if item.kind == "RTRN" and (item.amount_minor is None or not 0 < item.amount_minor <= row.amount_minor):
             return Mismatch.AMOUNT
         return None
 
@@ -1573,55 +1515,69 @@ class Funds(Contract, name="funds", version=1):
         self._free_invoice(row, row.gross_minor)
         self._move_to(self.requests.update(row, overdue=False), stage, reason)
 
-    def _apply(self, row: Request, kind: str, item: BankItem) -> tuple[int, Mismatch | None]:
-        """Do what an item of the bank says; returns 1 if it said something new, and what it contradicts."""
+    def _apply(self, row: Request, kind: str, item: Item) -> Mismatch | None:
+        """Do what an item of the bank says, if it is new; returns why it contradicts what is known."""
         on_its_way = row.stage is Stage.INSTRUCTED or row.stage is Stage.ACCEPTED
-        if item.status == "BOOK":
+        if item.kind == "BOOK":
+            entry = _entry(item)
             if on_its_way:
-                self._settle(row, kind, item.entry)
-                return 1, None
-            booked_once = row.entry_kind != kind or row.entry == item.entry
-            return 0, None if row.entry_kind is not None and booked_once else Mismatch.STAGE
-        if item.status == "RTRN":
+                self._settle(row, kind, entry)
+                return None
+            booked_once = row.entry_kind is not None and (row.entry_kind != kind or row.entry == entry)
+            return None if booked_once else Mismatch.STAGE
+        if item.kind == "RTRN":
             return self._take_back(row, kind, item)
-        if item.status == "RJCT":
-            if on_its_way and item.reason in DOUBTFUL and kind != PERSON:
-                return 0, Mismatch.DUPLICATE
+        if item.kind == "RJCT":
+            if on_its_way and item.code in DOUBTFUL and kind != PERSON:
+                return Mismatch.DUPLICATE
             if on_its_way:
-                self._end(row, Stage.FAILED, item.reason or "RJCT")
-                self._doubt(row, item.reason)
-                return 1, None
-            return 0, None if row.stage is Stage.FAILED else Mismatch.STAGE
+                self._end(row, Stage.FAILED, item.code or "RJCT")
+                self._doubt(row, item.code)
+                return None
+            return None if row.stage is Stage.FAILED else Mismatch.STAGE
         recall = self.recalls.get(row.number)
         if kind == "camt.029" and recall is not None:
-            self.recalls.update(recall, outcome=item.status)
-            return 1, None
-        if item.status in ACCEPTING and row.stage is Stage.INSTRUCTED:
-            self._move_to(row, Stage.ACCEPTED, item.reason)
-            return 1, None
-        known = row.batch is not None and (row.stage is not Stage.FAILED or item.status not in ACCEPTING)
-        return 0, None if known else Mismatch.STAGE
+            self.recalls.update(recall, outcome=item.kind)
+            return None
+        if item.kind in ACCEPTING and row.stage is Stage.INSTRUCTED:
+            self._move_to(row, Stage.ACCEPTED, item.code)
+            return None
+        return Mismatch.STAGE if row.stage is Stage.FAILED and item.kind in ACCEPTING else None
 
-    def _settle(self, row: Request, kind: str, entry: str | None) -> None:
+    def _settle(self, row: Request, kind: str, entry: str) -> None:
         self._post(row, "settle", COMMITTED, PAID)
         self._count_paid(row)
         self._move_to(self.requests.update(row, entry=entry, entry_kind=kind), Stage.SETTLED, None)
 
-    def _take_back(self, row: Request, kind: str, item: BankItem) -> tuple[int, Mismatch | None]:
+    def _expect(self, owner: Programme, kind: str, value: str, request: int) -> None:
+        """Match what the bank says under an identifier; what it said before the release is for a person to look at."""
+        reference = _reference(request)
+        for message in self.messages.expect(_channel(owner.id), kind, value, reference):
+            for item in self.messages.items_of(message):
+                if item.reference == reference and item.state is ItemState.MATCHED:
+                    self.messages.quarantine(message, item.position, Mismatch.STAGE.value)
+
+    def _send(self, programme: str, schema: str, reference: str, file: bytes) -> None:
+        """Queue a message to the bank that follows from ``reference``, and state the digest of its bytes."""
+        source = (SourceField(name="reference", value=reference),)
+        number = self.messages.queue(_channel(programme), schema[:KIND_CHARS], schema, reference, source)
+        self.messages.produce(_channel(programme), number, file)
+
+    def _take_back(self, row: Request, kind: str, item: Item) -> Mismatch | None:
         """Note that money came back, as often as one kind of message says it: the most that any kind told counts."""
         paid = row.stage in PAID_STAGES or row.stage is Stage.RETURNED
-        amount, entry = item.amount_minor, item.entry or "return"
+        amount, entry = item.amount_minor, _entry(item)
         if not paid or amount is None:
-            return 0, Mismatch.STAGE
+            return Mismatch.STAGE
         if self.returns.exists(row.number, kind, entry):
-            return 0, None
+            return None
         told = sum([one.amount_minor for one in self.returns.find(row.number, kind)]) + amount
         if told > row.amount_minor:
-            return 0, Mismatch.AMOUNT
+            return Mismatch.AMOUNT
         self.returns.insert(Return(request=row.number, kind=kind, entry=entry, amount_minor=amount))
         more = told - row.returned_minor
         if more <= 0:
-            return 0, None
+            return None
         back = allocate(more, tuple([part.amount_minor - part.returned_minor for part in row.parts]))
         moves, parts = [], []
         for part, minor in zip(row.parts, back, strict=True):
@@ -1634,12 +1590,12 @@ class Funds(Contract, name="funds", version=1):
         whole = more == row.amount_minor
         self._count(row, more, taken=False, was_paid=True)
         self._free_invoice(row, row.gross_minor if whole else more)
-        self._doubt(row, item.reason)
-        self.emit(MoneyReturned(request=row.number, amount_minor=more, reason=item.reason))
+        self._doubt(row, item.code)
+        self.emit(MoneyReturned(request=row.number, amount_minor=more, reason=item.code))
         row = self.requests.update(row, returned_minor=told, parts=tuple(parts))
         if told == row.amount_minor:
-            self._move_to(row, Stage.RETURNED, item.reason)
-        return 1, None
+            self._move_to(row, Stage.RETURNED, item.code)
+        return None
 
     def _confirm(self, row: Request, confirmed: int, complaint: str | None) -> None:
         require(row.requester != self.sender.party, SamePerson, party=row.requester)
@@ -1697,13 +1653,6 @@ class Funds(Contract, name="funds", version=1):
             self.payees.update(payee, status=PayeeStatus.ENROLLED, changed_by=self.sender.party)
             self.emit(PayeeChanged(payee=payee.id, programme=payee.programme, status=PayeeStatus.ENROLLED,
                                    account=payee.account))
-
-    def _set_aside(self, owner: Programme, message: str, row: Request | None, item: BankItem, why: Mismatch) -> None:
-        number = self.sequence("unmatched")
-        self.unmatched.insert(Unmatched(number=number, programme=owner.id, message=message, why=why,
-                                        request=None if row is None else row.number, items=(item,), resolution=None,
-                                        resolved_by=None))
-        self.emit(ItemUnmatched(unmatched=number, why=why))
 
     # Laws
 
@@ -1772,17 +1721,30 @@ class Funds(Contract, name="funds", version=1):
             assert line.overdue == overdue.get(line.id, 0), line.id
 
 
-def _number(end_to_end: str) -> int:
-    """The number of the request with this EndToEndId; 0 if no request has it."""
-    digits = end_to_end[1:]
-    if end_to_end[:1] != "F" or digits[:1] == "0" or len(digits) > NUMBER_DIGITS_MAX:
-        return 0
+def _channel(programme: str) -> str:
+    """The channel in ``messages`` between a programme and its bank."""
+    return f"funds/{programme}"
+
+
+def _reference(request: int) -> str:
+    """What the identifiers of a request stand for in ``messages``."""
+    return f"request/{request}"
+
+
+def _number(reference: str) -> int:
+    """The request that a reference names."""
     number = 0
-    for digit in digits:
-        if digit not in HEXADECIMAL[:10]:
-            return 0
+    for digit in reference[len("request/"):]:
         number = number * 10 + HEXADECIMAL.index(digit)
     return number
+
+
+def _entry(item: Item) -> str:
+    """The bank's own reference of an entry, as a digest, since it may be any text."""
+    for one in item.identifiers:
+        if one.kind == "AcctSvcrRef":
+            return digest_of("funds.entry", one.value).hex()[:32]
+    return "none"
 
 
 def _uetr(digest: bytes) -> str:

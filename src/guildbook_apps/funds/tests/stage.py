@@ -22,7 +22,7 @@ ACTORS = {
     f"{COUNTY}/registrar-one": ["funds:registrar"],
     f"{COUNTY}/registrar-two": ["funds:registrar"],
     f"{COUNTY}/witness": ["funds:witness"],
-    f"{BANK}/feed": ["funds:bank"],
+    f"{BANK}/feed": [],
     f"{WATCH}/supervisor": ["funds:supervisor"],
     f"{WATCH}/auditor-one": ["funds:auditor"],
     f"{WATCH}/auditor-two": ["funds:auditor"],
@@ -64,6 +64,7 @@ def founded(currency: str = "CNY", **settings: Any) -> TestLedger:
         programme="roofs", supervisor=WATCH, bank=BANK, currency=currency, debtor=digest("debtor"),
         budget_policy="budget", request_policy="request", pay_first_minor=500_000, regularise_ms=3 * DAY_MS,
         root="roofs/province", purpose="housing", level="province", lapses_at=stage.now + YEAR_MS)
+    act(stage, "administrator").funds.admit_deliverer(programme="roofs", party="feed")
     act(stage, "treasurer").funds.open_line(
         line="roofs/heron", parent="roofs/province", organisation=COUNTY, level="county", purpose="housing",
         lapses_at=stage.now + YEAR_MS - DAY_MS)
@@ -120,21 +121,23 @@ def instructed(stage: TestLedger, *requests: int, batch: str = "B1") -> None:
 
 
 def item(stage: TestLedger, request: int, status: str, **changes: Any) -> list[Any]:
-    """What the bank says of a request: right in all, but for ``changes``."""
+    """What the bank says of a request, as an entry: right in all, but for ``changes``."""
     row = stage.rows("funds.requests", request)[0]
-    fields = {"end_to_end": row.end_to_end, "uetr": row.uetr, "status": status, "reason": None,
+    fields = {"end_to_end": row.end_to_end, "uetr": row.uetr, "reason": None,
               "amount_minor": row.amount_minor if status in ("BOOK", "RTRN") else None, "currency": None,
               "account": row.account if status == "BOOK" else None,
               "entry": f"E{request}" if status == "BOOK" else None, **changes}
-    return list(fields.values())
+    names = {"EndToEndId": fields["end_to_end"], "UETR": fields["uetr"], "AcctSvcrRef": fields["entry"]}
+    return [status, [[name, value] for name, value in names.items() if value is not None], fields["amount_minor"],
+            fields["currency"], fields["reason"], fields["account"], None]
 
 
 def delivered(stage: TestLedger, kind: str, *items: list[Any], message: str | None = None) -> int:
-    """The bank's message, taken; how many of its items are unmatched."""
+    """The bank's message, taken; how many of its items wait."""
     name = message or f"{kind}/{stage.ledger.head.height}"
-    unmatched: int = act(stage, "feed").funds.deliver(programme="roofs", message=name, part=0, kind=kind,
-                                                      digest=digest(name), items=list(items))
-    return unmatched
+    waiting: int = act(stage, "feed").funds.deliver(programme="roofs", schema=f"{kind}.001.08", message_id=name,
+                                                    digest=digest(name), entries=list(items))
+    return waiting
 
 
 def paid(stage: TestLedger, amount: int = 300_000, **changes: Any) -> int:

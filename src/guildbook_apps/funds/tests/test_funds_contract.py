@@ -34,7 +34,8 @@ def stage():
 
 def unmatched(stage):
     """Why each open item of the bank waits."""
-    return [str(one.why) for one in stage.rows("funds.unmatched") if one.resolved_by is None]
+    return [str(one.reason or one.state) for one in stage.rows("messages.items")
+            if one.state in ("unmatched", "quarantined")]
 
 
 # Stories
@@ -196,7 +197,8 @@ def test_a_rejection_as_duplicate_waits_for_a_person(stage):
     instructed(stage, request)
     assert delivered(stage, "pain.002", item(stage, request, "RJCT", reason="AM05")) == 1
     assert (stage_of(stage, request), unmatched(stage)) == ("instructed", ["duplicate"])
-    act(stage, "releaser").funds.resolve(unmatched=1, resolution="the bank found no earlier payment", request=request)
+    act(stage, "releaser").funds.resolve(message=1, position=1, resolution="failed", request=request,
+                                         note="the bank found no earlier payment")
     assert stage_of(stage, request) == "failed"
 
 
@@ -305,7 +307,7 @@ def test_late_doubled_and_disordered_bank_messages_change_nothing_more(stage):
     assert delivered(stage, "pain.002", item(stage, request, "ACSP")) == 0
     assert delivered(stage, "pain.002", item(stage, request, "PDNG")) == 0
     assert (stage_of(stage, request), standing(stage)) == ("settled", (49_700_000, 0, 300_000))
-    with refused("funds.message_differs", id="M1"):
+    with refused("messages.message_conflict"):
         delivered(stage, "camt.054", item(stage, request, "BOOK", entry="else"), message="M1")
 
 
@@ -320,10 +322,11 @@ def test_a_right_amount_to_a_wrong_account_is_set_aside_recalled_and_resolved(st
     instructed(stage, request)
     assert delivered(stage, "camt.054", item(stage, request, "BOOK", account=digest("stranger"))) == 1
     assert (stage_of(stage, request), unmatched(stage)) == ("instructed", ["account"])
-    act(stage, "releaser").funds.recall(request=request, reason="CUST")
+    act(stage, "releaser").funds.recall(request=request, reason="CUST", file=digest("camt.056"))
     with refused("funds.already_resolved"):
-        act(stage, "releaser").funds.recall(request=request, reason="CUST")
-    act(stage, "releaser").funds.resolve(unmatched=1, resolution="the money left; it is recalled", request=request)
+        act(stage, "releaser").funds.recall(request=request, reason="CUST", file=digest("camt.056"))
+    act(stage, "releaser").funds.resolve(message=1, position=1, resolution="paid", note="it left; it is recalled",
+                                         request=request)
     assert stage_of(stage, request) == "settled"
     assert delivered(stage, "camt.029", item(stage, request, "CNCL")) == 0
     assert stage.rows("funds.recalls")[0].outcome == "CNCL"
@@ -332,9 +335,9 @@ def test_a_right_amount_to_a_wrong_account_is_set_aside_recalled_and_resolved(st
 
 
 @pytest.mark.parametrize(("changes", "why"), [
-    ({"end_to_end": "F99", "uetr": None}, "unknown"),
-    ({"end_to_end": "NOTPROVIDED", "uetr": None}, "unknown"),
-    ({"end_to_end": None, "uetr": None}, "unknown"),
+    ({"end_to_end": "F99", "uetr": None}, "unmatched"),
+    ({"end_to_end": "NOTPROVIDED", "uetr": None}, "unmatched"),
+    ({"end_to_end": None, "uetr": None}, "unmatched"),
     ({"amount_minor": 299_999}, "amount"),
     ({"amount_minor": None}, "amount"),
     ({"currency": "USD"}, "currency"),
@@ -350,9 +353,9 @@ def test_what_does_not_match_is_never_guessed(stage, changes, why):
 def test_two_references_that_disagree_are_set_aside(stage):
     one, two = approved(stage, submitted(stage)), approved(stage, submitted(stage))
     instructed(stage, one, two)
-    other = item(stage, two, "BOOK")
-    assert delivered(stage, "camt.054", [item(stage, one, "BOOK")[0], *other[1:]]) == 1
-    assert unmatched(stage) == ["ambiguous"]
+    uetr = stage.rows("funds.requests", two)[0].uetr
+    assert delivered(stage, "camt.054", item(stage, one, "BOOK", uetr=uetr)) == 1
+    assert unmatched(stage) == ["identifiers disagree"]
 
 
 def test_bank_words_that_contradict_what_is_known_are_set_aside(stage):
@@ -361,12 +364,24 @@ def test_bank_words_that_contradict_what_is_known_are_set_aside(stage):
     assert delivered(stage, "camt.054", item(stage, submitted_only, "BOOK")) == 1
     assert delivered(stage, "pain.002", item(stage, submitted_only, "ACSP")) == 1
     assert delivered(stage, "pacs.004", item(stage, submitted_only, "RTRN")) == 1
-    assert unmatched(stage) == ["stage"] * 4
+    assert unmatched(stage) == ["stage", "unmatched", "unmatched", "unmatched"]
+    resolve = act(stage, "releaser").funds.resolve
     with refused("funds.still_mismatched", why="stage"):
-        act(stage, "releaser").funds.resolve(unmatched=2, resolution="no", request=submitted_only)
-    act(stage, "releaser").funds.resolve(unmatched=2, resolution="of another customer")
-    with refused("funds.already_resolved", number=2):
-        act(stage, "releaser").funds.resolve(unmatched=2, resolution="again")
+        resolve(message=4, position=1, resolution="paid", note="", request=submitted_only)
+    resolve(message=4, position=1, resolution="foreign", note="of another customer")
+    with refused("messages.item_settled"):
+        resolve(message=4, position=1, resolution="foreign", note="again")
+    with refused("funds.unknown_number", kind="message"):
+        resolve(message=99, position=1, resolution="foreign", note="")
+    with refused("funds.unknown_number", kind="item"):
+        resolve(message=4, position=2, resolution="paid", note="", request=settled)
+
+
+def test_what_the_bank_says_before_the_release_is_for_a_person_to_look_at(stage):
+    request = approved(stage, submitted(stage))
+    assert delivered(stage, "camt.054", item(stage, request, "BOOK")) == 1
+    instructed(stage, request)
+    assert (stage_of(stage, request), unmatched(stage)) == ("instructed", ["stage"])
 
 
 @pytest.mark.parametrize("currency", ["JPY", "BHD"])
@@ -581,10 +596,17 @@ def test_the_releaser_had_no_other_part(stage):
         instructed(stage, request)
 
 
-def test_only_the_bank_of_the_programme_delivers(stage):
-    with refused("call.not_permitted"):
-        act(stage, "clerk").funds.deliver(programme="roofs", message="m", part=0, kind="camt.054", digest=digest("m"),
-                                          items=[])
+def test_only_who_was_admitted_delivers(stage):
+    with refused("messages.not_a_deliverer"):
+        act(stage, "clerk").funds.deliver(programme="roofs", schema="camt.054.001.08", message_id="m",
+                                          digest=digest("m"), entries=[])
+    with refused("funds.not_yours", owner=AUTHORITY):
+        stage.actor(f"{COUNTY}/clerk").calls(("funds.open_line", {"line": "x", "parent": "roofs/province",
+                                                                  "organisation": COUNTY, "level": "l", "purpose": "p",
+                                                                  "lapses_at": stage.now + DAY_MS}))
+    act(stage, "administrator").funds.dismiss_deliverer(programme="roofs", party="feed")
+    with refused("messages.not_a_deliverer"):
+        delivered(stage, "camt.054")
 
 
 def test_receipts_are_confirmed_once_by_whoever_got_the_money(stage):
