@@ -7,6 +7,7 @@ import pytest
 
 import guildbook_apps
 from guildbook.foundation import FOUNDATION
+from guildbook.foundation.calendars import Offset, Period
 from guildbook.testing.conformance import (
     CALLS_SHOWN_MAX,
     bombard,
@@ -55,7 +56,10 @@ def test_no_well_typed_call_of_a_foundation_is_a_fault(contract):
              "origin": ["bank"], "message": [1, 2], "position": [1], "sequence": [1, 2], "digest": [bytes(32)],
              "value": ["E1", "E2"], "schema": ["camt.054.001.08"], "collection": ["own", "@all"], "consent": [1, 2],
              "subject": ["guild", "steward"], "recipient": ["guild"], "data_types": [("a",), ("a", "b")],
-             "reader": ["steward", "stranger"], "purpose": ["loan"], "emergency": [1], "receipt": [1]}  # fmt: skip
+             "reader": ["steward", "stranger"], "purpose": ["loan"], "emergency": [1], "receipt": [1],
+             "calendar": ["office"], "weekend": [(5, 6)], "offsets": [(Offset(from_at=0, minutes=60),)], "year": [2026],
+             "hours": [(Period(from_minute=0, to_minute=1440),)], "cut_off_minute": [900], "closed": [()],
+             "worked": [()], "outage": [1]}  # fmt: skip
     bombard(contract, known=known, runs=25)
 
 

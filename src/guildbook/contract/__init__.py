@@ -1,7 +1,9 @@
 """What an author of a contract imports: this module and the foundation contracts, and nothing else."""
 
 from guildbook.contract.arithmetic import Rounding, allocate, fits_int64, mul_div
+from guildbook.contract.bitemporal import is_history, timeline, true_of
 from guildbook.contract.contract import Contract, command, invariant, migration, query, use
+from guildbook.contract.dates import add_months, day_number, days_in_month, weekday, year_month_day
 from guildbook.contract.digest import digest_of
 from guildbook.contract.keys import is_acceptable_key, proves_possession
 from guildbook.contract.rejected import Rejected, require
@@ -48,12 +50,16 @@ __all__ = [
     "Table",
     "Text",
     "Timestamp",
+    "add_months",
     "allocate",
     "command",
+    "day_number",
+    "days_in_month",
     "digest_of",
     "fits_int64",
     "invariant",
     "is_acceptable_key",
+    "is_history",
     "key",
     "migration",
     "mul_div",
@@ -61,5 +67,9 @@ __all__ = [
     "query",
     "require",
     "sha256",
+    "timeline",
+    "true_of",
     "use",
+    "weekday",
+    "year_month_day",
 ]

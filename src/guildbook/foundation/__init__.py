@@ -2,6 +2,7 @@
 
 from guildbook.contract import Contract
 from guildbook.foundation.approvals import Approvals
+from guildbook.foundation.calendars import Calendars
 from guildbook.foundation.consents import Consents
 from guildbook.foundation.documents import Documents
 from guildbook.foundation.governance import Governance
@@ -11,6 +12,7 @@ from guildbook.foundation.parties import Parties
 
 FOUNDATION: tuple[type[Contract], ...] = (
     Approvals,
+    Calendars,
     Consents,
     Documents,
     Governance,
