@@ -83,9 +83,10 @@ class NetworkNode:
 
     def close(self) -> None:
         """Stop both, in the order in which a node does it."""
-        self.engine.stop()
+        self.engine.drain()
         if self.process is not None:
             self.process.stop()
+        self.engine.stop()
         self.store.close()
 
     def send(self, first: int, count: int) -> list[bytes]:

@@ -116,6 +116,9 @@ class Engine(Protocol):
     def condition(self) -> "EngineCondition":
         """How the engine is, for metrics."""
 
+    def drain(self) -> None:
+        """Take no more, and finish what is under way with whoever else orders it; before ``stop``."""
+
     def stop(self) -> None:
         """Finish and stop. The ledger stays open."""
 

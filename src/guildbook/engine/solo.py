@@ -225,6 +225,9 @@ class SoloEngine:
         times.blocks += 1
         times.transactions += len(chosen)
 
+    def drain(self) -> None:
+        """Nothing: what is queued is finished by ``stop``."""
+
     def stop(self) -> None:
         """Finish what is queued, make it provable, and stop. The ledger stays open."""
         with self._desk.wake:

@@ -382,9 +382,9 @@ class Node:
         self._stopping.set()
         if self.consensus is not None:
             self.consensus.expect_end()
-        self.engine.stop()
-        if self.consensus is not None:
+            self.engine.drain()
             self.consensus.stop()
+        self.engine.stop()
         self._observer.stop()
         if self._snapshotter is not None:
             self._snapshotter.stop()
