@@ -121,8 +121,8 @@ def approver_key() -> SigningKey:
     return SigningKey.from_seed(hashlib.sha256(b"guildbook bench approver").digest())
 
 
-def found_world(folder: Path, scale: Scale) -> None:
-    """Found a node with the issuer and all wallets in ``folder``."""
+def found_world(folder: Path, scale: Scale, time_ms: int | None = None) -> None:
+    """Found a node with the issuer and all wallets in ``folder``; ``time_ms`` is its genesis time (None: now)."""
     issuer = GenesisOrganisation(
         ISSUER,
         "Bench Issuer",
@@ -158,6 +158,7 @@ def found_world(folder: Path, scale: Scale) -> None:
         applications=(APPLICATION,),
         organisations=(issuer, wallets),
         parameters={"calls_per_transaction_max": 256},
+        time_ms=time_ms,
     )
     found_node(folder, founding, settings={"http.port": 0, "log.level": "warning"})
 
