@@ -9,9 +9,8 @@ The world of ``guildbook bench`` (points transfers between random members, each 
 this process, in a store on disk. Then blocks of transfers that were signed beforehand are run, built and committed as
 the engine does it. Signatures are not checked, since a node does that in another process.
 
-Times are processor time of the one thread, so that other work on the machine disturbs them little. Everything is seeded:
-two runs do the same work, and print the same log root; the state root is the same as long as no contract's source
-changes. Each line is a stretch of blocks, since the first transfers find fewer of their rows at hand than later ones.
+Times are processor time of the one thread, so that other work on the machine disturbs them little. Everything is
+seeded: two runs on one world do the same work and print the same roots, unless a format has changed. Each line is a stretch of blocks, since the first transfers find fewer of their rows at hand than later ones.
 """
 
 import argparse
@@ -22,7 +21,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -52,8 +52,8 @@ from guildbook.state import layout
 from guildbook.state.overlay import Overlay
 from guildbook.state.rocks import RocksStore
 
-STAGES = ("decode", "sort out", "execute", "finish", "build", "commit", "answer")
-"""``decode`` happens in another thread of a node, under the same lock of the interpreter; the others in the sequencer's."""
+STAGES = ("decode", "sort out", "execute", "finish", "build", "commit")
+"""``decode`` happens in another thread of a node, under the same lock of the interpreter; it is not part of the sum."""
 START_TIME_MS = 1_767_225_600_000
 BLOCK_INTERVAL_NS = 500_000_000
 STRETCHES = 4
@@ -87,7 +87,7 @@ class Sequencer:
         bundles = (encode_bundle(envelopes),)
         time_ns = head.time_ns + BLOCK_INTERVAL_NS
         finished: list[float] = []
-        with _watched(finished):
+        with noted(finished):
             result = ledger.apply(
                 BlockInput(head.height + 1, time_ns, bundles), dict(zip(envelopes, transactions, strict=True))
             )
@@ -109,29 +109,25 @@ class Sequencer:
         marks.append(time.thread_time())
         for receipt in result.receipts:
             assert decode_receipt(receipt).outcome == Outcome.APPLIED, decode_receipt(receipt)
-        marks.append(time.thread_time())
         self._last = commit
         self.spent = {name: marks[place + 1] - marks[place] for place, name in enumerate(STAGES)}
         return result.receipts
 
 
-class _watched:
-    """While it is open, ``finish_block`` notes when it begins."""
+@contextmanager
+def noted(began: list[float]) -> Iterator[None]:
+    """While this is open, ``finish_block`` notes when it begins."""
+    plain = transition.finish_block
 
-    def __init__(self, began: list[float]) -> None:
-        self._began = began
+    def finish_block(*arguments: Any) -> Any:
+        began.append(time.thread_time())
+        return plain(*arguments)
 
-    def __enter__(self) -> None:
-        self._plain: Callable[..., Any] = transition.finish_block
-
-        def finish_block(*arguments: Any) -> Any:
-            self._began.append(time.thread_time())
-            return self._plain(*arguments)
-
-        transition.finish_block = finish_block
-
-    def __exit__(self, *_failure: object) -> None:
-        transition.finish_block = self._plain
+    transition.finish_block = finish_block
+    try:
+        yield
+    finally:
+        transition.finish_block = plain
 
 
 def made_world(folder: Path, scale: Scale) -> None:
@@ -214,7 +210,8 @@ def main() -> None:
         if not world.exists():
             made_world(world, scale)
         shutil.copytree(world, Path(folder) / "node")
-        print(f"{bench.machine()}\n{options.accounts:,} accounts, blocks of {options.block:,}; microseconds a transfer\n")
+        print(bench.machine())
+        print(f"{options.accounts:,} accounts, blocks of {options.block:,}; microseconds a transfer\n")
         measure(Path(folder) / "node", scale, options)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from guildbook.contract import Code, NonNegative, Record, Table, Text, key
 from guildbook.state import layout
 from guildbook.state.kv import MemoryStore
-from guildbook.state.overlay import SCAN_PAGE_ROWS, Overlay, RowCache
+from guildbook.state.overlay import SCAN_PAGE_ROWS, GroupCache, Overlay, RowCache
 
 
 class Colour(enum.StrEnum):
@@ -70,6 +70,7 @@ def check(table, model, base_colour=None):
         chosen = [row for row in by_colour if row.colour is colour]
         assert list(table.find(colour)) == chosen
         assert list(table.find(colour, limit=2)) == chosen[:2]
+        assert list(table.find(colour, 2, reverse=True)) == [row for row in chosen if row.weight == 2][::-1]
         if chosen:
             assert list(table.find(colour, after=chosen[0])) == chosen[1:]
             assert list(table.find(colour, after=chosen[-1], reverse=True)) == chosen[:-1][::-1]
@@ -79,7 +80,7 @@ def check(table, model, base_colour=None):
         ]
 
 
-def store_block(store, overlay, cache):
+def store_block(store, overlay, cache, groups=None):
     differences = overlay.differences()
     store.write(
         [(one.key, None if one.after is None else one.schema.encode(one.after)) for one in differences]
@@ -87,13 +88,15 @@ def store_block(store, overlay, cache):
     store.write(overlay.index_writes())
     for one in differences:
         cache.put(one.key, one.data)
+    if groups is not None:
+        groups.forget(overlay.changed_groups())
 
 
-@given(st.lists(step, max_size=40))
-@settings(max_examples=200)
-def test_any_interleaving_of_writes_undo_and_blocks_is_a_sorted_map_with_undo(steps):
-    store, cache = MemoryStore(), RowCache(3, 2)
-    overlay = Overlay(store, cache)
+@given(st.lists(step, max_size=40), st.sampled_from([0, 1, 2, 100]))
+@settings(max_examples=300)
+def test_any_interleaving_of_writes_undo_and_blocks_is_a_sorted_map_with_undo(steps, groups_max):
+    store, cache, groups = MemoryStore(), RowCache(3, 2), GroupCache(groups_max) if groups_max else None
+    overlay = Overlay(store, cache, groups)
     table, model = table_on(overlay), {}
     marks = []
     for one in steps:
@@ -114,11 +117,11 @@ def test_any_interleaving_of_writes_undo_and_blocks_is_a_sorted_map_with_undo(st
             mark, model = marks.pop()
             overlay.rollback(mark)
         elif one[0] == "block":
-            store_block(store, overlay, cache)
-            overlay, marks = Overlay(store, cache), []
+            store_block(store, overlay, cache, groups)
+            overlay, marks = Overlay(store, cache, groups), []
             table = table_on(overlay)
         check(table, model)
-    store_block(store, overlay, cache)
+    store_block(store, overlay, cache, groups)
     fresh = table_on(Overlay(store))
     check(fresh, model)
     rows = sum(1 for _ in store.scan(layout.ROWS, layout.TREE))
@@ -131,13 +134,16 @@ def test_any_interleaving_of_writes_undo_and_blocks_is_a_sorted_map_with_undo(st
 )
 @settings(max_examples=40)
 def test_a_long_scan_crosses_pages_in_order_over_stored_and_new_rows(weight, stored, new):
-    store, cache = MemoryStore(), RowCache()
-    overlay = Overlay(store, cache)
+    store, cache, groups = MemoryStore(), RowCache(), GroupCache()
+    overlay = Overlay(store, cache, groups)
     table = table_on(overlay)
     for number in sorted(stored):
         table.insert(Item(owner="a", number=number, colour=Colour.RED, weight=weight))
-    store_block(store, overlay, cache)
-    table = table_on(Overlay(store, cache))
+    assert [row.number for row in table.find(Colour.RED, weight)] == sorted(stored)
+    store_block(store, overlay, cache, groups)
+    table = table_on(Overlay(store, cache, groups))
+    assert [row.number for row in table.find(Colour.RED)] == sorted(stored)
+    assert [row.number for row in table.find(Colour.RED, weight, reverse=True)] == sorted(stored)[::-1]
     for number in sorted(new - stored):
         table.insert(Item(owner="a", number=number, colour=Colour.RED, weight=weight))
     for number in sorted(new & stored):

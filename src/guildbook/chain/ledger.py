@@ -365,6 +365,7 @@ class Ledger:
         state.head = head
         for difference in result.differences:
             state.cache.put(difference.key, difference.data)
+        state.groups.forget(result.groups)
         return head
 
     def close(self) -> None:

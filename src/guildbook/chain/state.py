@@ -4,7 +4,7 @@ from guildbook.chain.head import Head
 from guildbook.primitives.merkle_log import LogEdge
 from guildbook.primitives.state_tree import StateTree
 from guildbook.state.kv import Reader
-from guildbook.state.overlay import RowCache
+from guildbook.state.overlay import GroupCache, RowCache
 
 
 class State:
@@ -25,3 +25,4 @@ class State:
         self.edge = edge
         self.head = head
         self.cache = cache if cache is not None else RowCache()
+        self.groups = GroupCache()

@@ -71,6 +71,7 @@ class BlockResult(NamedTuple):
     results_hash: bytes
     writes: list[tuple[bytes, bytes | None]]
     differences: list[RowDifference]
+    groups: set[bytes]
     tree_update: TreeUpdate
     faults: list[Fault]
 
@@ -100,7 +101,7 @@ def apply_block(
             height=block.height,
             expected=state.head.height + 1,
         )
-    overlay = Overlay(state.reader, state.cache)
+    overlay = Overlay(state.reader, state.cache, state.groups)
     execution = begin_block(overlay, state.network, block.height, block.time_ns, registry)
     judge = _Judge(state, execution, block.height, checked or {})
     results = []
@@ -340,6 +341,7 @@ def finish_block(
         results_hash(results),
         writes,
         differences,
+        execution.overlay.changed_groups(),
         update,
         execution.faults,
     )

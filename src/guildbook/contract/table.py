@@ -1,6 +1,6 @@
 """Tables as a contract meets them: typed rows, read by key, found by declared order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -8,7 +8,7 @@ import msgspec
 
 from guildbook.state.overlay import Overlay
 from guildbook.state.record import Record
-from guildbook.state.schema import TableSchema
+from guildbook.state.schema import IndexSchema, TableSchema
 
 Row = TypeVar("Row", bound=Record)
 
@@ -28,7 +28,9 @@ class Table(Generic[Row]):
         self.record = record
         self.index = tuple(index)
         self.schema: TableSchema
-        self._overlay: Overlay
+        self._scan: Callable[..., Iterator[Row]]
+        self._read: Callable[[bytes], Any]
+        self._write: Callable[[bytes, Any, Any, Sequence[IndexSchema]], None]
 
     def named(self, full_name: str) -> None:
         """Derive the schema under ``contract.table``; called once when the contract class is made."""
@@ -37,22 +39,19 @@ class Table(Generic[Row]):
     def bound(self, overlay: Overlay) -> "Table[Row]":
         """The same table working on ``overlay``."""
         table: Table[Row] = Table.__new__(Table)
-        table.record, table.index, table.schema, table._overlay = (
-            self.record,
-            self.index,
-            self.schema,
-            overlay,
-        )
+        table.record, table.index, table.schema = self.record, self.index, self.schema
+        table._scan = overlay.scan
+        table._read, table._write = overlay.reader_of(self.schema), overlay.writer_of(self.schema)
         return table
 
     def get(self, *key: Any) -> Row | None:
         """The row with this primary key, or None."""
-        row: Row | None = self._overlay.read(self.schema, self.schema.key(*key))
+        row: Row | None = self._read(self.schema.key(*key))
         return row
 
     def exists(self, *key: Any) -> bool:
         """Whether a row with this primary key is there."""
-        return self._overlay.read(self.schema, self.schema.key(*key)) is not None
+        return self._read(self.schema.key(*key)) is not None
 
     def insert(self, row: Row) -> Row:
         """Add a row; a row with the same primary key must not exist (assertion: check with ``exists`` first)."""
@@ -61,9 +60,9 @@ class Table(Generic[Row]):
         if broken is not None:
             raise ValueError(f"{schema.name}.{broken} is out of its declared bounds")
         key = schema.key_of(row)
-        if self._overlay.read(schema, key) is not None:
+        if self._read(key) is not None:
             raise ValueError(f"{schema.name}: the key exists already")
-        self._overlay.write(schema, key, row)
+        self._write(key, None, row, schema.indexes)
         return row
 
     def update(self, row: Row, **changes: Any) -> Row:
@@ -75,26 +74,28 @@ class Table(Generic[Row]):
         if not schema.key_names.isdisjoint(changes):
             raise ValueError(f"{schema.name}: a key field cannot change")
         key = schema.key_of(row)
-        stored = self._overlay.read(schema, key)
+        stored = self._read(key)
         if stored is None:
             raise ValueError(f"{schema.name}: there is no such row")
         changed: Row = replace(stored, **changes)
-        broken = schema.broken_field(changed)
+        change = schema.change_of(tuple(changes))
+        broken = change.broken_field(changed)
         if broken is not None:
             raise ValueError(f"{schema.name}.{broken} is out of its declared bounds")
-        self._overlay.write(schema, key, changed, changes.keys())
+        self._write(key, stored, changed, change.indexes)
         return changed
 
     def delete(self, row: Row) -> None:
         """Remove the stored row with the primary key of ``row``; it must exist."""
-        if self.schema.broken_field(row) is not None:
-            raise ValueError(
-                f"{self.schema.name}.{self.schema.broken_field(row)} is out of its declared bounds"
-            )
-        key = self.schema.key_of(row)
-        if self._overlay.read(self.schema, key) is None:
-            raise ValueError(f"{self.schema.name}: there is no such row")
-        self._overlay.write(self.schema, key, None)
+        schema = self.schema
+        broken = schema.broken_field(row)
+        if broken is not None:
+            raise ValueError(f"{schema.name}.{broken} is out of its declared bounds")
+        key = schema.key_of(row)
+        stored = self._read(key)
+        if stored is None:
+            raise ValueError(f"{schema.name}: there is no such row")
+        self._write(key, stored, None, schema.indexes)
 
     def find(
         self,
@@ -121,5 +122,5 @@ class Table(Generic[Row]):
         behind = None
         if after is not None:
             behind = schema.key_of(after) if chosen is None else chosen.key_of(after)
-        found = self._overlay.scan(schema, chosen, start, after=behind, reverse=reverse)
+        found = self._scan(schema, chosen, start, values=prefix, after=behind, reverse=reverse)
         return found if limit is None else islice(found, limit)

@@ -26,9 +26,11 @@ from typing import Any
 
 from rocksdict import (
     AccessType,
+    BlockBasedIndexType,
     BlockBasedOptions,
     Cache,
     Checkpoint,
+    DataBlockIndexType,
     DBCompressionType,
     DBRecoveryMode,
     Options,
@@ -42,9 +44,16 @@ from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.hashing import tagged
 from guildbook.state.kv import LatestReader, Pairs, Reader
 
-BLOCK_CACHE_SIZE_BYTES = 64 << 20
+COLUMN_FAMILY = "default"
+BLOCK_CACHE_SIZE_BYTES = 16 << 20
+"""For blocks of rows, and for the parts of indexes and filters that are in use: none of them is ever held whole."""
 WRITE_BUFFER_SIZE_BYTES = 24 << 20
+WRITE_BUFFER_FILTER_SHARE = 0.1
+"""How much of a write buffer is a filter over its keys, so that older rows are not looked for in it."""
 OPEN_FILES_MAX = 256
+INDEX_PART_SIZE_BYTES = 65_536
+HASH_INDEX_FILL = 0.75
+"""Within a block of rows a key is found by its hash; so full is that table."""
 BLOB_SIZE_BYTES_MIN = 4096
 BLOOM_BITS_PER_KEY = 10
 LAST_WRITE_FILE = "LAST-WRITE"
@@ -66,6 +75,8 @@ def _options() -> Options:
     options.set_max_open_files(OPEN_FILES_MAX)
     options.set_write_buffer_size(WRITE_BUFFER_SIZE_BYTES)
     options.set_max_write_buffer_number(3)
+    options.set_memtable_prefix_bloom_ratio(WRITE_BUFFER_FILTER_SHARE)
+    options.set_memtable_whole_key_filtering(True)
     options.set_max_background_jobs(2)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_enable_blob_files(True)
@@ -76,7 +87,16 @@ def _options() -> Options:
     table = BlockBasedOptions()
     table.set_block_cache(Cache(BLOCK_CACHE_SIZE_BYTES))
     table.set_bloom_filter(BLOOM_BITS_PER_KEY, False)
+    # In a large file an index or a filter in one piece is larger than what the cache takes, and would be read from
+    # the disk for every row: so they are in parts, and only the lists of the parts stay in memory.
+    table.set_index_type(BlockBasedIndexType.two_level_index_search())
+    table.set_partition_filters(True)
+    table.set_metadata_block_size(INDEX_PART_SIZE_BYTES)
     table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    table.set_pin_top_level_index_and_filter(True)
+    table.set_data_block_index_type(DataBlockIndexType.binary_and_hash())
+    table.set_data_block_hash_ratio(HASH_INDEX_FILL)
     options.set_block_based_table_factory(table)
     return options
 
@@ -452,7 +472,9 @@ class RocksStore(_RocksReader):
     def _opened(path: Path, access: AccessType, last: int | None) -> Rdict:
         """The database, which reaches the acknowledged change ``last``."""
         try:
-            database = Rdict(str(path), options=_options(), access_type=access)
+            options = _options()
+            families = {COLUMN_FAMILY: options}  # without them, a store that exists is opened with its earlier options
+            database = Rdict(str(path), options=options, column_families=families, access_type=access)
         except Exception as error:  # see _RocksReader.get
             raise _translated(error, path) from error
         number = database.latest_sequence_number()

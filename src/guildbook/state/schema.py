@@ -6,7 +6,7 @@ components is a prefix of its bytes, and no key of a table is a prefix of anothe
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,6 +22,8 @@ _ENCODERS = {
     "digest": "_digest({0})",
 }
 
+IDENTIFIER_KINDS = ("text", "bytes", "digest")
+CHANGES_KEPT_MAX = 1_024
 WATCHED_TABLES = (
     "parties.keys",
     "parties.parties",
@@ -81,10 +83,14 @@ class IndexSchema:
         self.prefix = layout.INDEXES + table.encode() + b"\0" + ",".join(fields).encode() + b"\0"
         self.names = frozenset(fields)
         self.order = fields + tuple(name for name in key_fields if name not in fields)
-        self.key_of: Callable[[Any], bytes] = _function(
-            "row",
-            repr(self.prefix)
-            + "".join(f" + {_component(specs[name], 'row.' + name, checked=True)}" for name in self.order),
+        parts = [f" + {_component(specs[name], 'row.' + name, checked=True)}" for name in self.order]
+        self.key_of: Callable[[Any], bytes] = _function("row", repr(self.prefix) + "".join(parts))
+        self.group_size = next(
+            (place for place, name in enumerate(fields) if specs[name].kind not in IDENTIFIER_KINDS), len(fields)
+        )
+        """How many leading fields identify something; 0 for an order that begins with a number or a time."""
+        self.group_of: Callable[[Any], bytes] = _function(
+            "row", repr(self.prefix) + "".join(parts[: self.group_size])
         )
         self.prefixes: tuple[Callable[..., bytes], ...] = tuple(
             _function(
@@ -150,8 +156,26 @@ class TableSchema:
         self.broken_field = checker(record)
         self.encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
         """The canonical bytes of a row that ``broken_field`` found whole."""
-        self._decode = msgspec.msgpack.Decoder(record).decode
-
-    def decode(self, data: bytes) -> Any:
+        self.decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(record).decode
         """The row in bytes read back from the store, where only this table's own encoding is kept."""
-        return self._decode(data)
+        self._changes: dict[tuple[str, ...], Change] = {}
+
+    def change_of(self, names: tuple[str, ...]) -> "Change":
+        """What an update of the fields ``names`` has to look at; fields that the record lacks are left out."""
+        known = self._changes.get(names)
+        if known is None:
+            fields = tuple(spec.name for spec in self.fields if spec.name in names)
+            moved = tuple(one for one in self.indexes if not one.names.isdisjoint(fields))
+            known = Change(checker(self.record, fields), moved)
+            if len(self._changes) < CHANGES_KEPT_MAX:
+                self._changes[names] = known
+        return known
+
+
+class Change(NamedTuple):
+    """An update of certain fields of a whole row: the check of these fields alone, which names the first that breaks
+    its bounds, and the indexes whose keys they are part of.
+    """
+
+    broken_field: Callable[[Any], str | None]
+    indexes: tuple[IndexSchema, ...]
