@@ -10,7 +10,8 @@ this process, in a store on disk. Then blocks of transfers that were signed befo
 the engine does it. Signatures are not checked, since a node does that in another process.
 
 Times are processor time of the one thread, so that other work on the machine disturbs them little. Everything is
-seeded: two runs on one world do the same work and print the same roots, unless a format has changed. Each line is a stretch of blocks, since the first transfers find fewer of their rows at hand than later ones.
+seeded: two runs on one world do the same work and print the same roots, unless a format has changed. Each line is a
+stretch of blocks, since the first transfers find fewer of their rows at hand than later ones.
 """
 
 import argparse
