@@ -61,7 +61,7 @@ class Project:
 
     def run(self, **extra: str) -> tuple[int, str]:
         process = self.start(**extra)
-        printed, _ = process.communicate(timeout=30)
+        printed, _ = process.communicate(timeout=240)
         return process.returncode, printed
 
     @property
@@ -171,7 +171,7 @@ def test_an_interrupted_run_is_not_taken_for_done(project: Project) -> None:
     while "--requirement" not in project.notes.read_text():
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "interrupted" in printed
     assert not project.stamp.exists()
@@ -185,8 +185,8 @@ def test_two_runs_at_once_make_one_environment(project: Project) -> None:
     while "--requirement" not in project.notes.read_text():
         time.sleep(0.02)
     second = subprocess.run(["bash", "scripts/setup"], cwd=project.root, env=project.environment, text=True,
-                            capture_output=True, check=False, timeout=30)
-    assert first.wait(timeout=30) == 0
+                            capture_output=True, check=False, timeout=240)
+    assert first.wait(timeout=240) == 0
     assert first.communicate()[0]
     assert second.returncode == 0
     assert "waiting for it" in second.stdout

@@ -15,7 +15,7 @@ from guildbook.evidence.build import range_evidence, receipt_evidence, row_evide
 from guildbook.evidence.format import SEAL_SIZE_BYTES, EvidenceError, decode_evidence, encode_evidence, seal
 from guildbook.evidence.reference_canonical import decode_value, encode_value
 from guildbook.evidence.trust import Trust
-from guildbook.evidence.verify import STEPS, AbsenceFact, RangeFact, verify
+from guildbook.evidence.verify import STEPS, AbsenceFact, RangeFact, ReceiptFact, verify
 from simulated_ledger import TABLE, SimulatedLedger, busy_ledger, row_key
 
 RECEIPT_SIZE_BYTES_MAX = 8_192
@@ -123,8 +123,8 @@ def test_a_receipt_with_sixteen_validators_and_a_handover_stays_small() -> None:
 def expect_no_forgery(data: bytes, original: bytes, trust: Trust) -> None:
     """A file that was changed and sealed again is refused, or makes another true statement and says which.
 
-    The latter happens to absences and to the bounds of ranges alone: the proof for one gap between keys
-    serves all of it.
+    The latter happens to absences and to the bounds of ranges, where the proof for one gap between keys serves all
+    of it, and to a receipt whose transaction was left out.
     """
     try:
         verdict = verify(data, trust)
@@ -138,6 +138,9 @@ def expect_no_forgery(data: bytes, original: bytes, trust: Trust) -> None:
             assert true_source(trust).row(table, key) is None
         case RangeFact(table, start, end, rows):
             assert [(row.key, row.row) for row in rows] == true_source(trust).rows(table, start, end)
+        case ReceiptFact(signed=None):
+            assert isinstance(before.fact, ReceiptFact)
+            assert verdict.fact == replace(before.fact, signed=None)
         case fact:
             pytest.fail(f"a changed file proves {fact}")
 

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from guildbook.contract import Rejected
 from guildbook.contract.contract import Context, Sender
 from guildbook.contract.keys import possession_statement
+from guildbook.foundation.governance import Governance
 from guildbook.foundation.parties import Parties
 from guildbook.primitives.keys import SigningKey
 from guildbook.runtime.identity import PartyKind, Status, holds, resolve_sender
@@ -39,6 +40,7 @@ class PartiesMachine(RuleBasedStateMachine):
         self.overlay = Overlay(MemoryStore())
         self.context = Context("test-net", 1, 1_000_000)
         self.contract = Parties(self.overlay, self.context)
+        self.contract.bind_use("governance", Governance(self.overlay, self.context))
         self.keys: dict[bytes, SigningKey] = {}
         self.drawn = 0
         self.contract.found(

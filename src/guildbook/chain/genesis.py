@@ -4,8 +4,6 @@ It names the network, its validators, parameters, contracts with their source, a
 their people and keys. Members compare its hash. Format: docs/spec/genesis.md.
 """
 
-from typing import Any
-
 import msgspec
 
 from guildbook.chain.head import Head, application_hash
@@ -14,7 +12,7 @@ from guildbook.chain.transition import BlockResult, finish_block
 from guildbook.primitives.cometbft import Validator, ValidatorSet
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.hashing import tagged
-from guildbook.primitives.identifiers import check_network_id, check_permission
+from guildbook.primitives.identifiers import check_code, check_network_id, check_permission
 from guildbook.primitives.keys import check_public_key, parse_key_text
 from guildbook.primitives.merkle_log import EMPTY_ROOT, LogEdge
 from guildbook.primitives.state_tree import StateTree
@@ -22,6 +20,7 @@ from guildbook.runtime.call import Execution
 from guildbook.runtime.identity import PartyKind
 from guildbook.runtime.parameters import BOUNDS, Parameters
 from guildbook.runtime.registry import LoadedContract, Registry
+from guildbook.runtime.validators import VALIDATORS_MAX
 from guildbook.state.kv import Reader
 from guildbook.state.overlay import Overlay
 
@@ -29,6 +28,10 @@ GENESIS_FORMAT = 1
 GENESIS_SIZE_BYTES_MAX = 16 << 20
 FOUNDING_CONTRACTS = ("governance", "parties")
 """The contracts without which no network runs."""
+COUNCIL = "council"
+"""The contract without which several members cannot decide anything."""
+ENGINES = ("solo", "cometbft")
+"""What decides the order of a network's transactions: one process for good, or validators that can change."""
 
 
 class GenesisValidator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,13 +53,19 @@ class GenesisParty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GenesisOrganisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A founding member with its permissions and parties."""
+    """A founding organisation with its permissions and parties.
+
+    ``member_class`` is the class in which it votes as a member; empty, it takes part without being one.
+    ``affiliation`` names the group that it has one vote with; empty, it is on its own.
+    """
 
     id: str
     name: str
     jurisdiction: str
     permissions: list[str]
     parties: list[GenesisParty]
+    member_class: str = "member"
+    affiliation: str = ""
 
 
 class GenesisContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +77,7 @@ class GenesisContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The founding document. ``time_ms`` is milliseconds UTC since 1970."""
+    """The founding document. ``time_ms`` is milliseconds UTC since 1970; ``engine`` is one of ENGINES."""
 
     format: int
     network: str
@@ -77,6 +86,7 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validators: list[GenesisValidator]
     organisations: list[GenesisOrganisation]
     contracts: list[GenesisContract]
+    engine: str = "solo"
 
     @property
     def hash(self) -> bytes:
@@ -144,6 +154,26 @@ def check_genesis(genesis: Genesis) -> None:
             "a contract is named twice, or a founding contract is missing",
             f"every network has {', '.join(FOUNDING_CONTRACTS)}",
         )
+    _check_members(genesis)
+
+
+def _check_members(genesis: Genesis) -> None:
+    if genesis.engine not in ENGINES:
+        raise malformed(f"engine {genesis.engine!r}", f"choose from {', '.join(ENGINES)}")
+    try:
+        for one in genesis.organisations:
+            check_code(one.member_class or "member", "member class")
+            check_code(one.affiliation or one.id, "affiliation")
+        for validator in genesis.validators:
+            check_code(validator.organisation, "organisation")
+            check_public_key(parse_key_text(validator.key))
+    except GuildbookError as error:
+        raise malformed(str(error), "correct the document") from None
+    members = [one.id for one in genesis.organisations if one.member_class]
+    if len(members) > 1 and COUNCIL not in [one.name for one in genesis.contracts]:
+        raise malformed(f"{len(members)} members without the contract {COUNCIL}", "add its entry")
+    if len(genesis.validators) > VALIDATORS_MAX:
+        raise malformed(f"{len(genesis.validators)} validators", f"at most {VALIDATORS_MAX} sign")
 
 
 def load_contracts(genesis: Genesis, registry: Registry) -> dict[str, LoadedContract]:
@@ -204,10 +234,19 @@ def apply_genesis(genesis: Genesis, state: State, registry: Registry) -> BlockRe
         )
         for one in genesis.organisations
     ]
-    members: list[Any] = [one.id for one in genesis.organisations]
+    members = [
+        (one.id, one.member_class, one.affiliation or one.id)
+        for one in genesis.organisations
+        if one.member_class
+    ]
+    validators = [(parse_key_text(one.key), one.power, one.organisation) for one in genesis.validators]
     releases = [(one.name, one.version, one.source_hash, one.text) for one in loaded.values()]
     execution.contract("parties").found(organisations=parties)  # type: ignore[attr-defined]
     execution.contract("governance").found(  # type: ignore[attr-defined]
-        members=members, parameters=sorted(genesis.parameters.items()), releases=releases
+        members=members,
+        parameters=sorted(genesis.parameters.items()),
+        releases=releases,
+        validators=validators,
+        engine=genesis.engine,
     )
     return finish_block(state, 0, genesis.time_ms * 1_000_000, execution, [], [], [], [])

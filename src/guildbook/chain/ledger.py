@@ -24,6 +24,7 @@ from guildbook.chain.receipt import Location, Receipt, decode_receipt
 from guildbook.chain.state import State
 from guildbook.chain.transaction import Transaction
 from guildbook.chain.transition import BlockInput, BlockResult, apply_block, begin_block
+from guildbook.chain.validators import ACTIVE_AFTER_BLOCKS, next_validators
 from guildbook.primitives.canonical import CanonicalError, decode, encode
 from guildbook.primitives.cometbft import (
     NO_BLOCK,
@@ -133,7 +134,7 @@ class View:
         return self.reader.get(layout.height_key(layout.COMMITS, height))
 
     def validators(self, height: int) -> ValidatorSet:
-        """The validator set of ``height``."""
+        """The validator set of ``height``, which is known up to the second block after the last one."""
         return validators_at(self.reader, height)
 
     def changes_bytes(self, height: int) -> bytes | None:
@@ -358,7 +359,16 @@ class Ledger:
             block.parts.hash,
             header_app_hash,
         )
-        self.store.write([*result.writes, *(engine_writes or []), (HEAD_KEY, head.encode())])
+        writes = [*result.writes, *(engine_writes or []), (HEAD_KEY, head.encode())]
+        if result.validator_updates:
+            active_from = result.height + ACTIVE_AFTER_BLOCKS
+            members = next_validators(
+                validators_at(self.store, active_from - 1), result.validator_updates
+            )
+            writes.append(
+                (layout.height_key(layout.VALIDATORS, active_from), encode_validator_set(members))
+            )
+        self.store.write(writes)
         self._latest.refresh()
         state.tree.commit(result.tree_update)
         state.edge = result.edge

@@ -82,6 +82,8 @@ def check_chain(view: View, progress: Progress = no_progress) -> Iterator[Findin
                 )
             if header.validators_hash != validator_set_hash(validators):
                 yield Finding(f"block {height}", "its validators are not the ledger's")
+            if header.next_validators_hash != validator_set_hash(view.validators(height + 1)):
+                yield Finding(f"block {height}", "the next validators that it names are not the ledger's")
             identity = block_id(header, data)
             if previous is not None and header.last_block_id != previous:
                 yield Finding(f"block {height}", "it does not follow the block before it")
@@ -204,6 +206,9 @@ def _agreed(
         return Finding(where, str(error))
     if header.chain_id != ledger.genesis.network or header.validators_hash != validator_set_hash(validators):
         return Finding(where, "it is of another network, or of other validators")
+    following = validators_at(ledger.store, header.height + 1)
+    if header.next_validators_hash != validator_set_hash(following):
+        return Finding(where, "the next validators that it names are not the ledger's")
     if header.last_results_hash != ledger.head.results_hash:
         return Finding(where, "it states other results than the block before it gives")
     if previous is not None and header.last_block_id != previous[0]:

@@ -1,7 +1,8 @@
 """The state transition: a block and the state before it give receipts, a new state, and its hash.
 
 ``apply_block`` depends on its arguments alone. It writes nothing: what it returns is committed by the ledger in one
-batch, or dropped. The order of work is the protocol: release changes, then each transaction in order, then roots.
+batch, or dropped. The order of work is the protocol: release changes, then each transaction in order, then the
+misbehaviour that the engine reports, then roots.
 
 A transaction is judged in this order: form, version and network, validity in height, id not used before, signature,
 signer active, then its calls. A failure before the calls makes it invalid: it should not have been proposed, takes no
@@ -23,6 +24,7 @@ from guildbook.chain.misbehaviour import Misbehaviour
 from guildbook.chain.receipt import Location, Outcome, Receipt
 from guildbook.chain.state import State
 from guildbook.chain.transaction import Transaction, decode_transaction, signature_holds
+from guildbook.chain.validators import Updates, validator_updates
 from guildbook.contract.contract import Sender
 from guildbook.primitives.cometbft import ExecTxResult, results_hash
 from guildbook.primitives.errors import GuildbookError
@@ -32,6 +34,7 @@ from guildbook.primitives.merkle_log import LogEdge, extend, leaf_hash
 from guildbook.primitives.merkle_log import root as merkle_root
 from guildbook.primitives.state_tree import TreeUpdate
 from guildbook.runtime.call import Applied, Execution, Fault, Refused
+from guildbook.runtime.freezes import freezes_in_force
 from guildbook.runtime.identity import Refusal
 from guildbook.runtime.parameters import Parameters, parameters_in_force
 from guildbook.runtime.registry import Registry
@@ -58,7 +61,10 @@ class BlockInput(NamedTuple):
 
 
 class BlockResult(NamedTuple):
-    """What a block does, not yet committed. ``writes`` are all pairs to store but those of the engine."""
+    """What a block does, not yet committed. ``writes`` are all pairs to store but those of the engine.
+
+    ``validator_updates`` are what it changes in the set that signs block ``height`` + 2.
+    """
 
     height: int
     time_ns: int
@@ -74,6 +80,7 @@ class BlockResult(NamedTuple):
     groups: set[bytes]
     tree_update: TreeUpdate
     faults: list[Fault]
+    validator_updates: Updates
 
 
 class _Done(NamedTuple):
@@ -114,6 +121,8 @@ def apply_block(
         first = len(judge.done)
         judge.judge(envelopes)
         results.append(ExecTxResult(0, merkle_root([leaf_hash(one) for one in judge.entries[first:]])))
+    for number, report in enumerate(block.misbehaviour):
+        judge.record(number, report)
     return finish_block(
         state, block.height, block.time_ns, execution, judge.done, judge.receipts, judge.entries, results
     )
@@ -145,7 +154,9 @@ def begin_block(
             for name, one in releases.items()
         }
         now = time_ns // NANOSECONDS_PER_MILLISECOND
-        execution = Execution(overlay, active, network, height, now, parameters_in_force(overlay))
+        execution = Execution(
+            overlay, active, network, height, now, parameters_in_force(overlay), freezes_in_force(overlay, now)
+        )
         broken = _migrate(execution, releases, earlier, faults)
         if broken is None:
             execution.faults.extend(faults)
@@ -237,6 +248,24 @@ class _Judge:
             sender,
             calls,
         )
+
+    def record(self, number: int, report: Misbehaviour) -> None:
+        """Let governance record a report of the engine, in a receipt of its own that no party has sent."""
+        execution = self._execution
+        context = execution.context
+        context.sender, context.transaction_id, context.caller, context.events = _NO_SENDER, b"", "", []
+        execution.overlay.begin(1 << 62)
+        execution.contract("governance").record_misbehaviour(  # type: ignore[attr-defined]
+            number,
+            report.kind,
+            report.address,
+            report.power,
+            report.height,
+            report.time_ns // NANOSECONDS_PER_MILLISECOND,
+            report.total_power,
+        )
+        id_ = tagged("misbehaviour", _encode([self._height, number, report]))
+        self._note(id_, Outcome.APPLIED, Applied([], context.events), _NO_SENDER, [])
 
     def _note(
         self,
@@ -344,4 +373,5 @@ def finish_block(
         execution.overlay.changed_groups(),
         update,
         execution.faults,
+        validator_updates(differences) if height else (),
     )

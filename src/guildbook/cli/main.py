@@ -44,6 +44,7 @@ COMMANDS = {
     "prove": "guildbook.cli.proving",
     "verify": "guildbook.cli.proving",
     "trust": "guildbook.cli.proving",
+    "governance": "guildbook.cli.governance",
     "check": "guildbook.cli.checking",
     "replay": "guildbook.cli.checking",
     "backup": "guildbook.cli.saving",

@@ -2,18 +2,10 @@
 
 from guildbook.contract.arithmetic import Rounding, allocate, fits_int64, mul_div
 from guildbook.contract.bitemporal import is_history, timeline, true_of
-from guildbook.contract.check_digits import (
-    is_bic,
-    is_container_number,
-    is_iban,
-    is_lei,
-    is_ship_number,
-    is_uscc,
-)
 from guildbook.contract.contract import Contract, command, invariant, migration, query, use
 from guildbook.contract.dates import add_months, day_number, days_in_month, weekday, year_month_day
 from guildbook.contract.digest import digest_of
-from guildbook.contract.keys import is_acceptable_key, proves_possession
+from guildbook.contract.keys import is_acceptable_key, is_witness_key, proves_possession
 from guildbook.contract.rejected import Rejected, require
 from guildbook.contract.table import Table
 from guildbook.primitives.hashing import sha256
@@ -67,13 +59,8 @@ __all__ = [
     "fits_int64",
     "invariant",
     "is_acceptable_key",
-    "is_bic",
-    "is_container_number",
     "is_history",
-    "is_iban",
-    "is_lei",
-    "is_ship_number",
-    "is_uscc",
+    "is_witness_key",
     "key",
     "migration",
     "mul_div",

@@ -54,6 +54,7 @@ class Context:
         "caller",
         "events",
         "events_max",
+        "frozen",
         "height",
         "network",
         "now",
@@ -72,6 +73,7 @@ class Context:
         self.permissions: Callable[[str], bool] = lambda _permission: False
         self.events: list[list[Any]] = []
         self.events_max = EVENTS_MAX
+        self.frozen: Callable[[str, str], list[list[Any]] | None] | None = None
 
 
 class TooManyEvents(Exception):
@@ -358,8 +360,8 @@ class InnerCallRefused(Exception):
 class Reach:
     """A declared way from one contract into another: its commands and queries, with the caller made known.
 
-    What holds for a call of a transaction holds here: the arguments keep their declared bounds, and the signer, who
-    stays the signer, has the permission that a command asks for.
+    What holds for a call of a transaction holds here: the command is not frozen, the arguments keep their declared
+    bounds, and the signer, who stays the signer, has the permission that a command asks for.
     """
 
     def __init__(self, callee: Contract, caller: Contract) -> None:
@@ -381,8 +383,13 @@ def _reached(
     if check is None:
         check = _argument_checks[structure] = checker(structure)
     permission = spec.permission if isinstance(spec, CommandSpec) else None
+    changes = isinstance(spec, CommandSpec)
 
     def call(*arguments: Any, **named: Any) -> Any:
+        if changes and context.frozen is not None:
+            frozen = context.frozen(spec.contract, spec.name)
+            if frozen is not None:
+                raise InnerCallRefused("call.frozen", spec, *frozen)
         given = structure(*arguments, **named)
         broken = check(given)
         if broken is not None:

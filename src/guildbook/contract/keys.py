@@ -6,6 +6,7 @@ have what its owner signs taken for the acts of another party. Both judgements d
 """
 
 from guildbook.primitives.canonical import encode
+from guildbook.primitives.checkpoint import parse_note_key
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.keys import check_public_key, verify
 
@@ -21,6 +22,14 @@ def is_acceptable_key(public_key: bytes) -> bool:
     except GuildbookError:
         return False
     return True
+
+
+def is_witness_key(name: str, text: str) -> bool:
+    """Whether ``text`` is the C2SP verifier key of a witness called ``name`` (``<name>+<id>+<base64>``)."""
+    try:
+        return parse_note_key(text).name == name
+    except GuildbookError:
+        return False
 
 
 def possession_statement(network: str, party: str, public_key: bytes) -> bytes:

@@ -6,6 +6,10 @@ block. Rows are proven as they are now: the tree keeps no history, so the last b
 whose header states the roots that still hold. A ledger that has come to rest is in that state, because the
 engine cuts such a block behind every other.
 
+A file has the shortest way from a set that its reader trusts to the one that signed: the handovers that are needed,
+and no others, however often validators have changed in between. Without a trust anchor that set is the first one, as
+long as it signed without a break; with one (``trust``), any set that it names, at the heights at which it is believed.
+
 `EvidenceSource` is all that is asked of a ledger, so a solo store, a node behind an interface and a
 simulation are exported by the same functions. What they return has not been verified; whoever exports may do
 that with `guildbook.evidence.verify`.
@@ -30,6 +34,7 @@ from guildbook.evidence.format import (
     Subject,
     encode_evidence,
 )
+from guildbook.evidence.trust import Trust
 from guildbook.primitives import cometbft as comet
 from guildbook.primitives.merkle_log import LogReader
 from guildbook.primitives.state_tree import TreeReader
@@ -100,7 +105,9 @@ def _not_available(message: str, hint: str, **fields: object) -> EvidenceError:
     return EvidenceError("evidence.not_available", message, hint=hint, step="build", **fields)
 
 
-def receipt_evidence(source: EvidenceSource, transaction: bytes, *, with_envelope: bool = True) -> bytes:
+def receipt_evidence(
+    source: EvidenceSource, transaction: bytes, *, with_envelope: bool = True, trust: Trust | None = None
+) -> bytes:
     """The file that proves what became of `transaction` (32 bytes), and with its envelope, who signed what.
 
     Without the envelope the file shows the receipt alone, for a reader who may know the result but not the
@@ -114,7 +121,7 @@ def receipt_evidence(source: EvidenceSource, transaction: bytes, *, with_envelop
             "check the id, and that the transaction was answered",
             transaction=transaction.hex(),
         )
-    anchor = _anchor(source, place.height)
+    anchor = _anchor(source, place.height, trust)
     subject = ReceiptEvidence(
         source.receipt(place),
         source.envelope(place) if with_envelope else None,
@@ -124,13 +131,13 @@ def receipt_evidence(source: EvidenceSource, transaction: bytes, *, with_envelop
     return _file(source, subject, anchor)
 
 
-def row_evidence(source: EvidenceSource, table: str, key: bytes) -> bytes:
+def row_evidence(source: EvidenceSource, table: str, key: bytes, *, trust: Trust | None = None) -> bytes:
     """The file that proves that `table` has its row under `key` (the ordered primary key), or that it has
     none.
 
     Raises `EvidenceError` "evidence.not_available" while no header states the last block's roots.
     """
-    anchor = _state_anchor(source)
+    anchor = _state_anchor(source, trust)
     row = source.row(table, key)
     proof = source.tree().prove(table.encode() + b"\0" + key)
     subject: Subject = (
@@ -139,13 +146,20 @@ def row_evidence(source: EvidenceSource, table: str, key: bytes) -> bytes:
     return _file(source, subject, anchor)
 
 
-def range_evidence(source: EvidenceSource, table: str, start: bytes = b"", end: bytes | None = None) -> bytes:
+def range_evidence(
+    source: EvidenceSource,
+    table: str,
+    start: bytes = b"",
+    end: bytes | None = None,
+    *,
+    trust: Trust | None = None,
+) -> bytes:
     """The file that proves that the rows of `table` with start <= key < end are these and no others.
 
     `start` empty and `end` None are the whole table. Raises `EvidenceError` "evidence.not_available" while no
     header states the last block's roots, and "evidence.too_large" for more rows than a file may hold.
     """
-    anchor = _state_anchor(source)
+    anchor = _state_anchor(source, trust)
     prefix = table.encode() + b"\0"
     proof = source.tree().prove_range(
         prefix + start, table.encode() + b"\x01" if end is None else prefix + end
@@ -159,23 +173,23 @@ def _file(source: EvidenceSource, subject: Subject, anchor: Anchor) -> bytes:
     return encode_evidence(Evidence(source.network, subject, anchor))
 
 
-def _state_anchor(source: EvidenceSource) -> Anchor:
+def _state_anchor(source: EvidenceSource, trust: Trust | None) -> Anchor:
     """The anchor of the roots that rows are proven in: at the next header, or at the last one if its own block has
     changed nothing.
     """
     height = source.state_height
     if height > 0 and source.roots(height) == source.roots(height - 1):
-        return _anchor(source, height - 1)
+        return _anchor(source, height - 1, trust)
     if source.height <= height:
         raise _not_available(
             f"no header states the roots after block {height} yet",
             "wait for the next block, which the engine cuts within a second",
             height=height,
         )
-    return _anchor(source, height)
+    return _anchor(source, height, trust)
 
 
-def _anchor(source: EvidenceSource, height: int) -> Anchor:
+def _anchor(source: EvidenceSource, height: int, trust: Trust | None) -> Anchor:
     """From the roots after block `height` to the signatures under the block after it."""
     roots = source.roots(height)
     header, commit = _signed(source, height + 1)
@@ -187,7 +201,7 @@ def _anchor(source: EvidenceSource, height: int) -> Anchor:
             raise _pruned(height)
         block = comet.encode_header(before)
     handovers = []
-    for handover in source.handover_heights(height + 1):
+    for handover in descent(source, height + 1, trust):
         last_header, last_commit = _signed(source, handover)
         members = comet.encode_validator_set(source.validators(handover))
         handovers.append(Handover(last_header, last_commit, members))
@@ -201,6 +215,33 @@ def _anchor(source: EvidenceSource, height: int) -> Anchor:
         comet.encode_validator_set(source.validators(height + 1)),
         tuple(handovers),
     )
+
+
+def descent(source: EvidenceSource, height: int, trust: Trust | None = None) -> tuple[int, ...]:
+    """The heights of the fewest handovers, ascending, that lead from a believed set to the one that signs `height`.
+
+    Believed is what `trust` believes, or without it the first set until its first handover. Where nothing believed
+    leads there, these are all handovers: the reader's anchor may know another set.
+
+    A set counts by what it is, not by when it was: where A hands over to B, B to C and C to B again, one handover leads
+    to the second B. So for each set the shortest way to it so far is kept, while the handovers are gone through once.
+    """
+    heights = source.handover_heights(height)
+    first = comet.validator_set_hash(source.validators(1)) if trust is None else b""
+    last = heights[0] if heights else height
+
+    def believed(members: bytes, at: int) -> bool:
+        return members == first and at <= last if trust is None else trust.believes(members, at)
+
+    ways: dict[bytes, tuple[int, ...]] = {}
+    for handover in heights:
+        giving = comet.validator_set_hash(source.validators(handover))
+        taking = comet.validator_set_hash(source.validators(handover + 1))
+        way = () if believed(giving, handover) else ways.get(giving)
+        if way is not None and (taking not in ways or len(way) + 1 < len(ways[taking])):
+            ways[taking] = (*way, handover)
+    signing = comet.validator_set_hash(source.validators(height))
+    return () if believed(signing, height) else ways.get(signing, tuple(heights))
 
 
 def _signed(source: EvidenceSource, height: int) -> tuple[bytes, bytes]:

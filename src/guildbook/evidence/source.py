@@ -102,7 +102,9 @@ class LedgerSource:
         return changes.receipts[place.index]
 
     def envelope(self, place: ReceiptPlace) -> bytes | None:
-        """The envelope at the receipt's place in the block, None if the store no longer has the block."""
+        """The envelope at the receipt's place in the block; None if the store no longer has the block, or if the
+        receipt is of a report of the engine and not of a transaction.
+        """
         block = self._blocks.block(place.height)
         if block is None:
             return None
@@ -112,7 +114,9 @@ class LedgerSource:
                 bundles.append(decode_bundle(bundle))
             except GuildbookError:
                 continue  # what is no bundle has no receipts either
-        return next(envelope for index, envelope in enumerate(chain(*bundles)) if index == place.index)
+        return next(
+            (envelope for index, envelope in enumerate(chain(*bundles)) if index == place.index), None
+        )
 
     def row(self, table: str, key: bytes) -> bytes | None:
         """The canonical row under an ordered primary key, None if there is none."""

@@ -4,6 +4,7 @@ from guildbook.contract import Contract
 from guildbook.foundation.approvals import Approvals
 from guildbook.foundation.calendars import Calendars
 from guildbook.foundation.consents import Consents
+from guildbook.foundation.council import Council
 from guildbook.foundation.documents import Documents
 from guildbook.foundation.governance import Governance
 from guildbook.foundation.messages import Messages
@@ -14,6 +15,7 @@ FOUNDATION: tuple[type[Contract], ...] = (
     Approvals,
     Calendars,
     Consents,
+    Council,
     Documents,
     Governance,
     Messages,

@@ -23,6 +23,10 @@ Who may do what:
   can do to one is to take away. Where an organisation has lost its administrators, the registrar appoints one, and
   only while the organisation is suspended, so that this is never done unseen. Since no registrar can suspend, close or
   strip its own organisation, whoever makes such a call remains, and the network keeps a registrar.
+  In a network of several members the members decide about one another by votes (contract ``council``), and so about
+  permissions of the platform's own contracts; there a registrar decides about organisations that are no members. Only
+  the appointment of an administrator is the registrar's there too: it needs a suspended organisation, and suspending
+  and reinstating are the members'.
 * **administrator** (``parties:admin``): everything about the parties of its *own* organisation and no other's. The
   last administrator who can act is not removed by any of these calls.
 * **the party itself**: add, rotate and revoke its own keys, except the last one that works.
@@ -51,7 +55,9 @@ from guildbook.contract import (
     proves_possession,
     query,
     require,
+    use,
 )
+from guildbook.foundation.governance import Governance
 from guildbook.runtime.identity import (
     Key,
     Organisation,
@@ -69,6 +75,9 @@ KEYS_PER_PARTY_MAX = 128
 ROTATION_AHEAD_MS_MAX = 90 * 24 * 3600 * 1000
 """How far ahead a rotation may be set: 90 days."""
 ROLE_NAME_CHARS_MAX = 40
+COUNCIL = "council"
+PLATFORM = ("council", "governance", "parties")
+"""Contracts whose permissions the members of a network of several give and take by votes."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789_"
 
@@ -170,6 +179,18 @@ class OnlyByTransaction(Rejected):
     """Identities are changed by a transaction itself, not through another contract."""
 
     caller: Code
+
+
+class OnlyByCouncil(Rejected):
+    """Only the council does this, where the members have decided it."""
+
+    caller: Text
+
+
+class DecidedByVote(Rejected):
+    """The network has several members, who decide this by a vote; propose it in the council."""
+
+    organisation: Code
 
 
 class UnknownOrganisation(Rejected):
@@ -303,6 +324,8 @@ def is_permission(text: str) -> bool:
 class Parties(Contract, name="parties", version=1):
     """Organisations, parties, keys and permissions."""
 
+    governance = use(Governance)
+
     organisations = Table(Organisation)
     parties = Table(Party, index=[("organisation", "id")])
     keys = Table(Key, index=[("party", "public_key")])
@@ -325,10 +348,12 @@ class Parties(Contract, name="parties", version=1):
     )
     rejections = (
         OnlyByTransaction,
+        OnlyByCouncil,
         UnknownOrganisation,
         UnknownParty,
         UnknownKey,
         OwnOrganisation,
+        DecidedByVote,
         OtherOrganisation,
         NotTheParty,
         WrongStatus,
@@ -371,6 +396,8 @@ class Parties(Contract, name="parties", version=1):
         require(not self.organisations.exists(organisation), OrganisationExists, organisation=organisation)
         require(not self.parties.exists(administrator), PartyExists, party=administrator)
         self._require_permissions(permissions)
+        for permission in permissions:
+            self._require_own_to_give(organisation, permission)
         self._require_new_key(administrator, public_key, proof)
 
         self._insert_organisation(organisation, name, jurisdiction, (ADMIN, *permissions))
@@ -382,21 +409,21 @@ class Parties(Contract, name="parties", version=1):
     @command(role="registrar")
     def suspend_organisation(self, organisation: Code) -> None:
         """Let an active organisation's parties sign nothing until it is reinstated."""
-        row = self._other_organisation(organisation)
+        row = self._organisation_without_vote(organisation)
         require(row.status is Status.ACTIVE, WrongStatus, status=row.status)
         self._set_organisation_status(row, Status.SUSPENDED)
 
     @command(role="registrar")
     def reinstate_organisation(self, organisation: Code) -> None:
         """Let a suspended organisation take part again."""
-        row = self._other_organisation(organisation)
+        row = self._organisation_without_vote(organisation)
         require(row.status is Status.SUSPENDED, WrongStatus, status=row.status)
         self._set_organisation_status(row, Status.ACTIVE)
 
     @command(role="registrar")
     def close_organisation(self, organisation: Code) -> None:
         """End an organisation's part in the network. This is final."""
-        row = self._other_organisation(organisation)
+        row = self._organisation_without_vote(organisation)
         require(row.status is not Status.CLOSED, WrongStatus, status=row.status)
         self._set_organisation_status(row, Status.CLOSED)
 
@@ -407,15 +434,8 @@ class Parties(Contract, name="parties", version=1):
         row = self._organisation(organisation)
         require(row.status is not Status.CLOSED, WrongStatus, status=row.status)
         self._require_permissions((permission,))
-        require(
-            not self.organisation_roles.exists(organisation, permission),
-            AlreadyGranted,
-            permission=permission,
-        )
-
-        self.organisation_roles.insert(OrganisationRole(organisation=organisation, permission=permission))
-
-        self.emit(OrganisationRoleGranted(organisation=organisation, permission=permission))
+        self._require_own_to_give(organisation, permission)
+        self._grant_to_organisation(organisation, permission)
 
     @command(role="registrar")
     def withdraw_organisation_role(self, organisation: Code, permission: Code) -> None:
@@ -428,13 +448,8 @@ class Parties(Contract, name="parties", version=1):
         self._organisation(organisation)
         own = organisation == self.sender.organisation and permission in (REGISTRAR, ADMIN)
         require(not own, OwnOrganisation, organisation=organisation)
-        row = self.organisation_roles.get(organisation, permission)
-        if row is None:
-            raise NotGranted(permission=permission)
-
-        self.organisation_roles.delete(row)
-
-        self.emit(OrganisationRoleWithdrawn(organisation=organisation, permission=permission))
+        self._require_own_to_give(organisation, permission)
+        self._withdraw_from_organisation(organisation, permission)
 
     @command(role="registrar")
     def appoint_administrator(
@@ -456,6 +471,30 @@ class Parties(Contract, name="parties", version=1):
         self._insert_key(party, public_key, self.now, None)
 
         self.emit(AdministratorAppointed(organisation=organisation, party=party))
+
+    # the council, for the members
+
+    @command(callers_only=True)
+    def decide_status(self, organisation: Code, status: Status) -> None:
+        """Suspend, reinstate or close an organisation, as its members have decided."""
+        self._require_council()
+        row = self._organisation(organisation)
+        require(row.status is not Status.CLOSED and row.status != status, WrongStatus, status=row.status)
+        self._set_organisation_status(row, status)
+
+    @command(callers_only=True)
+    def decide_role(self, organisation: Code, permission: Code, granted: bool) -> None:
+        """Give a permission to an organisation, or take it, as the members have decided; what is so already stays."""
+        self._require_council()
+        row = self._organisation(organisation)
+        require(row.status is not Status.CLOSED, WrongStatus, status=row.status)
+        self._require_permissions((permission,))
+        if self.organisation_roles.exists(organisation, permission) == granted:
+            return
+        if granted:
+            self._grant_to_organisation(organisation, permission)
+        else:
+            self._withdraw_from_organisation(organisation, permission)
 
     # an administrator, about the parties of its organisation
 
@@ -619,6 +658,12 @@ class Parties(Contract, name="parties", version=1):
         return organisation is not None and organisation.status is Status.ACTIVE
 
     @query
+    def status_of(self, organisation: Code) -> Status | None:
+        """The status of an organisation, or None where there is no such organisation."""
+        row = self.organisations.get(organisation)
+        return None if row is None else row.status
+
+    @query
     def organisation_of(self, party: Code) -> Code | None:
         """The organisation of a party, or None where there is no such party."""
         row = self.parties.get(party)
@@ -672,6 +717,22 @@ class Parties(Contract, name="parties", version=1):
         if self.caller:
             raise OnlyByTransaction(caller=self.caller)
 
+    def _require_council(self) -> None:
+        require(self.caller == COUNCIL, OnlyByCouncil, caller=self.caller)
+
+    def _require_own_to_give(self, organisation: str, permission: str) -> None:
+        """A registrar may give and take the permission: it is no platform contract's, or there is nobody to vote."""
+        platform = permission.split(":")[0] in PLATFORM and permission != ADMIN
+        votes = platform and self.governance.member_count() > 1
+        require(not votes, DecidedByVote, organisation=organisation)
+
+    def _organisation_without_vote(self, organisation: str) -> Organisation:
+        """Another organisation, which is not one of several members."""
+        row = self._other_organisation(organisation)
+        votes = self.governance.is_decided_by_vote(organisation)
+        require(not votes, DecidedByVote, organisation=organisation)
+        return row
+
     def _organisation(self, organisation: str) -> Organisation:
         row = self.organisations.get(organisation)
         if row is None:
@@ -710,6 +771,8 @@ class Parties(Contract, name="parties", version=1):
             require(self.has_role("admin"), NotTheParty, party=party.id)
         else:
             require(self.has_role("registrar"), OtherOrganisation, organisation=party.organisation)
+            votes = self.governance.is_decided_by_vote(party.organisation)
+            require(not votes, DecidedByVote, organisation=party.organisation)
 
     def _party_for_itself(self, party: str) -> Party:
         """The party itself, or an administrator of its organisation."""
@@ -789,6 +852,26 @@ class Parties(Contract, name="parties", version=1):
                 self.organisation_roles.insert(
                     OrganisationRole(organisation=organisation, permission=permission)
                 )
+
+    def _grant_to_organisation(self, organisation: str, permission: str) -> None:
+        require(
+            not self.organisation_roles.exists(organisation, permission),
+            AlreadyGranted,
+            permission=permission,
+        )
+
+        self.organisation_roles.insert(OrganisationRole(organisation=organisation, permission=permission))
+
+        self.emit(OrganisationRoleGranted(organisation=organisation, permission=permission))
+
+    def _withdraw_from_organisation(self, organisation: str, permission: str) -> None:
+        row = self.organisation_roles.get(organisation, permission)
+        if row is None:
+            raise NotGranted(permission=permission)
+
+        self.organisation_roles.delete(row)
+
+        self.emit(OrganisationRoleWithdrawn(organisation=organisation, permission=permission))
 
     def _insert_party(
         self, party: str, organisation: str, kind: PartyKind, name: str, permissions: tuple[str, ...]

@@ -207,6 +207,7 @@ def found_node(
         validators=[GenesisValidator(key_text(validator.public_key), 1, founding.organisation)],
         organisations=[operator, *founding.organisations],
         contracts=[GenesisContract(one.name, one.version, one.text) for one in loaded],
+        engine=str((settings or {}).get("engine.kind", "solo")),
     )
     chosen = {
         **(settings or {}),

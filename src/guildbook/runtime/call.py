@@ -1,8 +1,8 @@
 """One transaction's calls against a block's overlay: dispatch, permissions, limits, undo.
 
 Order of refusal. A call is refused for the first of these that holds: unknown contract, unknown command, not open to
-transactions, arguments that do not fit, permission missing; then whatever the contract itself refuses. All calls of
-a transaction take effect or none does.
+transactions, frozen, arguments that do not fit, permission missing; then whatever the contract itself refuses. All
+calls of a transaction take effect or none does.
 
 An ordinary exception in a contract is its author's mistake: it becomes the fixed code ``call.contract_fault``, and
 its text goes to the node's log, never into a receipt. A failed ``assert`` means that a law is broken: it halts.
@@ -26,6 +26,7 @@ from guildbook.contract.contract import (
 from guildbook.contract.rejected import Rejected
 from guildbook.primitives.canonical import CanonicalError, decode, encode
 from guildbook.primitives.errors import GuildbookError
+from guildbook.runtime.freezes import Freezes
 from guildbook.runtime.identity import Identities
 from guildbook.runtime.parameters import Parameters
 from guildbook.runtime.registry import LoadedContract
@@ -70,7 +71,7 @@ class Execution:
     """The contracts of one block, bound to its overlay.
 
     ``active`` are the releases in force by contract name; ``network``, ``height`` and ``now`` (milliseconds) are the
-    block's.
+    block's, and ``freezes`` what it refuses.
     """
 
     def __init__(
@@ -81,12 +82,16 @@ class Execution:
         height: int,
         now: int,
         parameters: Parameters,
+        freezes: Freezes | None = None,
     ) -> None:
         self.overlay = overlay
         self.parameters = parameters
         self.context = Context(network, height, now)
         self.context.events_max = parameters.events_max
         self.context.permissions = self._permitted
+        self._freezes = freezes
+        if freezes is not None:
+            self.context.frozen = freezes.of_command
         self.identities = Identities(overlay, now)
         self.faults: list[Fault] = []
         self.active = active
@@ -147,6 +152,13 @@ class Execution:
                         refused = route
                         break
                     method, spec = route
+                    if self._freezes is not None:
+                        frozen = self._freezes.of_call(contract, command, sender)
+                        if frozen is not None:
+                            refused = Refused(
+                                "call.frozen", [["contract", contract], ["command", command], *frozen]
+                            )
+                            break
                     try:
                         arguments = decode(bytes(call.arguments), spec.arguments_type)
                     except CanonicalError:

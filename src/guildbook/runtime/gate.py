@@ -83,9 +83,15 @@ CONTRACT_IMPORTS: Final = frozenset({"enum", "guildbook.contract", "guildbook.fo
 """What any contract may import from. A name that ends in ``.*`` stands for the modules directly inside."""
 PLATFORM_IMPORTS: Final[dict[str, frozenset[str]]] = {
     "parties": frozenset({"guildbook.runtime.identity"}),
-    "governance": frozenset({"guildbook.runtime.parameters", "guildbook.runtime.releases"}),
+    "governance": frozenset({
+        "guildbook.runtime.decisions", "guildbook.runtime.freezes", "guildbook.runtime.parameters",
+        "guildbook.runtime.releases", "guildbook.runtime.validators",
+    }),
+    "council": frozenset({
+        "guildbook.runtime.decisions", "guildbook.runtime.freezes", "guildbook.runtime.identity",
+    }),
 }
-"""What two contracts may import besides, by the contract's name: the rows that the runtime itself reads."""
+"""What some contracts may import besides, by the contract's name: the rows that the runtime itself reads."""
 
 ALLOWED_BUILTINS: Final = frozenset({
     "abs", "all", "any", "bool", "bytes", "chr", "dict", "divmod", "enumerate", "int", "isinstance", "len", "list",

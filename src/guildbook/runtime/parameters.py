@@ -39,6 +39,8 @@ class Parameters(msgspec.Struct, frozen=True):
     """Transactions in one block."""
     block_size_bytes_max: int = 4_194_304
     """Size of a block's transactions, bytes."""
+    misbehaviour_removes: int = 1
+    """1: a validator that the engine reports is removed; 0: its report is recorded alone."""
 
 
 BOUNDS: dict[str, tuple[int, int]] = {
@@ -49,6 +51,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "validity_blocks_max": (100, 100_000_000),
     "block_transactions_max": (1, 100_000),
     "block_size_bytes_max": (65_536, 67_108_864),
+    "misbehaviour_removes": (0, 1),
 }
 """The lowest and highest value that each parameter may be given."""
 

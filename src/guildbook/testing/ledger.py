@@ -120,7 +120,11 @@ class TestLedger:
     """An in-process ledger with the foundation contracts and ``contracts``.
 
     ``actors`` maps "organisation/party" to permissions (``contract:role``); their organisations hold the same. The
-    actor "council/registrar" holds every permission of the foundation contracts.
+    actor "council/registrar" holds every permission of the foundation contracts, and "council" is the only member.
+
+    ``members`` maps the organisations that are members instead to their classes, ``affiliations`` those that have one
+    vote together to their group. ``validators`` maps organisations to voting powers, each with the key
+    ``test_key("validator <organisation>")``: then the set can change, as under CometBFT.
     """
 
     __test__ = False
@@ -133,7 +137,12 @@ class TestLedger:
         network: str = "test-net",
         check_invariants: bool = True,
         parameters: Mapping[str, int] | None = None,
+        members: Mapping[str, str] | None = None,
+        affiliations: Mapping[str, str] | None = None,
+        validators: Mapping[str, int] | None = None,
     ) -> None:
+        self._members = dict(members) if members is not None else {"council": "member"}
+        self._affiliations = dict(affiliations or {})
         self.registry = Registry()
         loaded = [self.registry.install(one) for one in (*FOUNDATION, *contracts)]
         self.check_invariants = check_invariants
@@ -154,12 +163,18 @@ class TestLedger:
             network=network,
             time_ms=START_TIME_MS,
             parameters=dict(parameters or {}),
-            validators=[GenesisValidator(key_text(self._validator.public_key), 1, "council")],
+            validators=[GenesisValidator(key_text(self._validator.public_key), 1, "council")]
+            if validators is None
+            else [
+                GenesisValidator(key_text(test_key(f"validator {one}").public_key), power, one)
+                for one, power in validators.items()
+            ],
             organisations=[
                 self._organisation(one, everyone)
                 for one in dict.fromkeys(name.partition("/")[0] for name in everyone)
             ],
             contracts=[GenesisContract(one.name, one.version, one.text) for one in loaded],
+            engine="solo" if validators is None else "cometbft",
         )
         self.ledger = Ledger.create(self.store, genesis, self.registry)
         self.now_ns = START_TIME_MS * 1_000_000
@@ -180,7 +195,9 @@ class TestLedger:
             if full.partition("/")[0] == name
         ]
         held = sorted({one for party in parties for one in party.permissions})
-        return GenesisOrganisation(name, name, "XX", held, parties)
+        return GenesisOrganisation(
+            name, name, "XX", held, parties, self._members.get(name, ""), self._affiliations.get(name, "")
+        )
 
     # acting --------------------------------------------------------------------------------------------------
 

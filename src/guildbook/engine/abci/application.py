@@ -384,7 +384,10 @@ class Application:
         return {
             "finalize_block": pb.ResponseFinalizeBlock(
                 tx_results=[pb.ExecTxResult(code=one.code, data=one.data) for one in result.results],
-                validator_updates=[],
+                validator_updates=[
+                    pb.ValidatorUpdate(pub_key=pb.PublicKey(ed25519=key[1:]), power=power)
+                    for key, power in result.validator_updates
+                ],
                 app_hash=result.app_hash,
             )
         }
