@@ -59,7 +59,8 @@ def test_no_well_typed_call_of_a_foundation_is_a_fault(contract):
              "reader": ["steward", "stranger"], "purpose": ["loan"], "emergency": [1], "receipt": [1],
              "calendar": ["office"], "weekend": [(5, 6)], "offsets": [(Offset(from_at=0, minutes=60),)], "year": [2026],
              "hours": [(Period(from_minute=0, to_minute=1440),)], "cut_off_minute": [900], "closed": [()],
-             "worked": [()], "outage": [1]}  # fmt: skip
+             "worked": [()], "outage": [1], "case": [1, 2], "minutes": [None, 60], "appeal_days": [10],
+             "freeze": [1]}  # fmt: skip
     bombard(contract, known=known, runs=25)
 
 

@@ -3,6 +3,7 @@
 from guildbook.contract import Contract
 from guildbook.foundation.approvals import Approvals
 from guildbook.foundation.calendars import Calendars
+from guildbook.foundation.cases import Cases
 from guildbook.foundation.consents import Consents
 from guildbook.foundation.council import Council
 from guildbook.foundation.documents import Documents
@@ -14,6 +15,7 @@ from guildbook.foundation.parties import Parties
 FOUNDATION: tuple[type[Contract], ...] = (
     Approvals,
     Calendars,
+    Cases,
     Consents,
     Council,
     Documents,

@@ -752,6 +752,18 @@ class Calendars(Contract, name="calendars", version=1):
         self._tell(row, "resumed")
 
     @command(callers_only=True)
+    def move_clock(self, clock: Positive, version: Positive | None = None) -> int | None:
+        """Let a clock count by another version of its calendar, the current one unless told otherwise, from its start
+        on: as when a holiday is declared later, or the years of the earlier version run out. Returns the due time.
+        """
+        row = self._own_clock(clock)
+        terms = self._published(row.calendar, version)
+
+        row = self.clocks.update(row, version=terms.version)
+
+        return self._tell(row, "calendar_version")
+
+    @command(callers_only=True)
     def end_clock(self, clock: Positive, ended_at: Timestamp | None = None) -> bool:
         """What the clock was for has happened, now unless told otherwise and never ahead; returns whether it was late.
 
