@@ -221,8 +221,8 @@ class ApprovalsMachine(RuleBasedStateMachine):
         )
         approvers = [(HOME[one], where) for what, one, _hand, where in story.acts if what == "approval"]
         return first(
-            (bool(story.part(person)), story.part(person)),
-            (principal != person and bool(story.part(principal)), story.part(principal)),
+            (story.proposer in (person, principal), "proposer_never_approves"),
+            (bool(story.part(person) or story.part(principal)), "has_part"),
             (not lent or HOME[principal] != home, "no_delegation"),
             (permission not in HELD[principal], "permission_missing"),
             (seat == "others" and home == HOME[story.proposer], "organisation_not_seated"),
@@ -400,7 +400,7 @@ class ApprovalsMachine(RuleBasedStateMachine):
         if how == "withdraw":
             person = data.draw(st.sampled_from((person, story.proposer)))
             expected = first(
-                (person != story.proposer, "not_your_proposal"), (dead, "wrong_state"), (over, "time_over")
+                (person != story.proposer, "not_the_proposer"), (dead, "wrong_state"), (over, "time_over")
             )
             code, _ = self.attempt(person, lambda: self.approvals.withdraw(number, "error"))
         elif how == "cancel":

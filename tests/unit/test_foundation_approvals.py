@@ -204,7 +204,7 @@ def test_a_rejection_is_final(ledger):
 
 def test_the_proposer_withdraws_and_nobody_else(ledger):
     ask(ledger)
-    with refused("approvals.not_your_proposal"):
+    with refused("approvals.not_the_proposer", proposer="clerk"):
         ledger.actor("town/clerk2").approvals.withdraw(1, "error")
     ledger.actor("town/clerk").approvals.withdraw(1, "error")
     assert status(ledger) == "withdrawn"

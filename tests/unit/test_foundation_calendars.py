@@ -166,6 +166,16 @@ def test_a_year_that_is_not_there_is_refused_and_not_guessed(ledger):
         timer(ledger).start("r-1", 60 * 24 * 365, calendar="plain")
 
 
+def test_nothing_is_looked_for_without_an_end(ledger):
+    draft(ledger, "rare", hours=(Period(from_minute=0, to_minute=1),))
+    with ledger.block():
+        for year in range(2026, 2039):
+            kim(ledger).add_year("rare", 1, year, ())
+        lee(ledger).publish_version("rare", 1)
+    with refused_by_query("too_far"):
+        ask(ledger, "deadline", "rare", ledger.now, SEARCHED_DAYS_MAX)
+
+
 @pytest.mark.parametrize("arguments", [("nowhere", 1), ("office", 1, 2), ("office", 1, 3)])
 def test_only_a_published_version_of_a_known_calendar_is_used(ledger, arguments):
     draft(ledger)

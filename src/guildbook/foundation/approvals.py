@@ -535,9 +535,15 @@ class UnknownProposal(Rejected):
 
 
 class NotYourProposal(Rejected):
-    """The proposal belongs to another contract, or to another proposer."""
+    """The proposal belongs to another contract."""
 
     proposal: Positive
+
+
+class NotTheProposer(Rejected):
+    """Only the proposer takes a proposal back."""
+
+    proposer: Code
 
 
 class OnlyThroughContract(Rejected):
@@ -745,6 +751,7 @@ class Approvals(Contract, name="approvals", version=1):
         UnknownProposal,
         NotYourProposal,
         OnlyThroughContract,
+        NotTheProposer,
         NoOverride,
         WrongState,
         TimeOver,
@@ -1051,7 +1058,7 @@ class Approvals(Contract, name="approvals", version=1):
         """Take an open or ready proposal back; by its proposer."""
         row = self._proposal(proposal)
         self._terms_for_person(row)
-        require(row.proposer == self.sender.party, NotYourProposal, proposal=proposal)
+        require(row.proposer == self.sender.party, NotTheProposer, proposer=row.proposer)
         self._require_alive(row)
         self._end(row, ProposalState.WITHDRAWN, reason)
 
@@ -1430,19 +1437,19 @@ class Approvals(Contract, name="approvals", version=1):
             and act.reason == reason
         )
 
-    def _require_no_part(self, row: Proposal, party: str) -> None:
-        require(party != row.proposer, ProposerNeverApproves, proposer=row.proposer)
-        act = self.acts.get(row.number, party)
-        if act is not None:
-            raise HasPart(party=party, kind=act.kind)
+    def _require_no_part(self, row: Proposal, signer: str, principal: str | None = None) -> None:
+        """Neither the signer nor the person that it acts for has a part in the proposal."""
+        require(row.proposer != signer and row.proposer != principal, ProposerNeverApproves, proposer=row.proposer)
+        for party in (signer, signer if principal is None else principal):
+            act = self.acts.get(row.number, party)
+            if act is not None:
+                raise HasPart(party=party, kind=act.kind)
 
     def _require_approver(self, row: Proposal, terms: Policy, stage: str, party: str) -> None:
         """The stage is the current one, and ``party`` may decide in it, by the signer's hand."""
         require(row.stage == stage, NotTheStage, stage="none" if row.stage is None else row.stage)
         signer = self.sender.party
-        self._require_no_part(row, signer)
-        if party != signer:
-            self._require_no_part(row, party)
+        self._require_no_part(row, signer, party)
         current = terms.stages[row.place]
         delegated = party == signer or self._has_delegation(row, current.permission, party)
         require(delegated, NoDelegation, principal=party)

@@ -402,6 +402,12 @@ class BeyondCalendar(Rejected):
     last_year: Positive
 
 
+class TooFar(Rejected):
+    """What is looked for does not come within so many days."""
+
+    most: Positive
+
+
 def offset_at(offsets: tuple[Offset, ...], at: int) -> int:
     """The offset in milliseconds that holds at an instant."""
     minutes = offsets[0].minutes
@@ -481,6 +487,9 @@ class Calendars(Contract, name="calendars", version=1):
     )
     rejections = (
         ReferenceUsed,
+        UnknownClock,
+        NotYourClock,
+        HasEnded,
         UnknownCalendar,
         NotTheKeeper,
         UnknownVersion,
@@ -495,15 +504,13 @@ class Calendars(Contract, name="calendars", version=1):
         UnknownOutage,
         AlreadyConfirmed,
         SamePerson,
-        UnknownClock,
-        NotYourClock,
-        HasEnded,
         UnknownStop,
         StopHasEnded,
         TimeOutOfRange,
         TooManyStops,
         CountOutOfRange,
         BeyondCalendar,
+        TooFar,
     )
 
     # keeping calendars
@@ -823,8 +830,8 @@ class Calendars(Contract, name="calendars", version=1):
         """The ``count``-th worked day after ``day``, before it where ``count`` is negative; for 0 the day itself or the
         next worked one. At most 2000 days either way.
         """
-        require(abs(count) <= BUSINESS_DAYS_MAX, CountOutOfRange, most=BUSINESS_DAYS_MAX)
         terms = self._published(calendar, version)
+        require(abs(count) <= BUSINESS_DAYS_MAX, CountOutOfRange, most=BUSINESS_DAYS_MAX)
         years: dict[int, Year] = {}
         if count == 0:
             return self._rolled(terms, day, Roll.FOLLOWING, years)
@@ -835,7 +842,7 @@ class Calendars(Contract, name="calendars", version=1):
             left -= 1 if self._is_worked(terms, there, years) else 0
             if left == 0:
                 return there
-        raise CountOutOfRange(most=BUSINESS_DAYS_MAX)
+        raise TooFar(most=SEARCHED_DAYS_MAX)
 
     @query
     def business_days_between(
@@ -982,7 +989,7 @@ class Calendars(Contract, name="calendars", version=1):
         for distance in range(SEARCHED_DAYS_MAX):
             if self._is_worked(terms, day + step * distance, years):
                 return day + step * distance
-        raise CountOutOfRange(most=SEARCHED_DAYS_MAX)
+        raise TooFar(most=SEARCHED_DAYS_MAX)
 
     def _rolled(self, terms: Version, day: int, rule: Roll, years: dict[int, Year]) -> int:
         if rule is Roll.UNADJUSTED:
@@ -1020,13 +1027,14 @@ class Calendars(Contract, name="calendars", version=1):
                 if part_end - part_start >= left:
                     return part_start + left
                 left -= part_end - part_start
-        raise CountOutOfRange(most=SEARCHED_DAYS_MAX)
+        raise TooFar(most=SEARCHED_DAYS_MAX)
 
     def _outages(self, calendar: str) -> list[tuple[int, int]]:
         return [(one.from_at, one.until_at) for one in self.outages.find(calendar) if one.confirmed_by is not None]
 
     def _due(self, row: Clock) -> int | None:
-        terms = self._published(row.calendar, row.version)
+        terms = self.versions.get(row.calendar, row.version)
+        assert terms is not None, "a clock counts by a version that is published"
         gaps = self._outages(row.calendar)
         for stop in self.stops.find(row.number):
             gaps.append((stop.from_at, INT64_MAX if stop.until_at is None else stop.until_at))
