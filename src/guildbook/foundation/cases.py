@@ -627,7 +627,7 @@ class Cases(Contract, name="cases", version=1):
         )
         return row.number
 
-    # freezing
+    # what must not move
 
     @command(callers_only=True)
     def freeze(
@@ -997,34 +997,7 @@ class Cases(Contract, name="cases", version=1):
         rows = self.freezes.find(case, index=("case", "number"))
         return [row for row in rows if row.hold is not None and row.released_at is None and self.now < row.until]
 
-    # effects
-
-    def _insert(self, case: Case) -> Case:
-        clock = self._start_clock(case, "first")
-        row = self.cases.insert(case)
-        row = self.cases.update(row, clock=clock)
-        self._take_part(row, PartKind.OPENER)
-        self.emit(
-            CaseOpened(
-                case=row.number,
-                kind=row.kind,
-                subject_contract=row.subject_contract,
-                subject_table=row.subject_table,
-                subject=row.subject,
-                respondent=row.respondent,
-            )
-        )
-        return row
-
-    def _start_clock(self, row: Case, what: str) -> int | None:
-        if row.calendar is None or row.minutes is None:
-            return None
-        number = str(row.number)
-        return self.calendars.start_clock(f"{number}/{what}", f"case/{number}", row.calendar, row.minutes)
-
-    def _take_part(self, row: Case, kind: PartKind) -> None:
-        if not self.parts.exists(row.number, self.sender.party):
-            self.parts.insert(Part(case=row.number, party=self.sender.party, kind=kind, since=self.now))
+    # freezing
 
     def _freeze(
         self,
@@ -1078,6 +1051,35 @@ class Cases(Contract, name="cases", version=1):
             )
         )
         return number
+
+    # effects
+
+    def _insert(self, case: Case) -> Case:
+        clock = self._start_clock(case, "first")
+        row = self.cases.insert(case)
+        row = self.cases.update(row, clock=clock)
+        self._take_part(row, PartKind.OPENER)
+        self.emit(
+            CaseOpened(
+                case=row.number,
+                kind=row.kind,
+                subject_contract=row.subject_contract,
+                subject_table=row.subject_table,
+                subject=row.subject,
+                respondent=row.respondent,
+            )
+        )
+        return row
+
+    def _start_clock(self, row: Case, what: str) -> int | None:
+        if row.calendar is None or row.minutes is None:
+            return None
+        number = str(row.number)
+        return self.calendars.start_clock(f"{number}/{what}", f"case/{number}", row.calendar, row.minutes)
+
+    def _take_part(self, row: Case, kind: PartKind) -> None:
+        if not self.parts.exists(row.number, self.sender.party):
+            self.parts.insert(Part(case=row.number, party=self.sender.party, kind=kind, since=self.now))
 
     def _release(self, freeze: Freeze, award: int) -> int:
         """Release a freeze and pay up to ``award`` of it; returns what was paid. A hold whose time is over is left to
