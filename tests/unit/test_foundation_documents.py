@@ -465,7 +465,21 @@ def test_anybody_ends_what_is_over(ledger):
     assert anna.expire_encumbrances(limit=MAX) == 0
     assert ledger.query("documents.outstanding", second) == 0
     assert row(ledger).encumbered_minor == 1_000
-    assert EXPIRED_PER_CALL_MAX == 100
+
+
+def test_more_that_is_over_than_one_call_ends_is_ended_in_parts(ledger):
+    register(ledger, "many", 1_000)
+    with ledger.block():
+        for number in range(EXPIRED_PER_CALL_MAX + 20):
+            boss(ledger).encumber(f"m-{number}", "many", 8, "hill-bank", "loan", ledger.now + DAY)
+    ledger.advance(days=1)
+    assert remaining(ledger, "many") == 40
+    ledger.cut([])
+    assert remaining(ledger, "many") == 40 + 8 * EXPIRED_PER_CALL_MAX
+    with refused("documents.over_capacity", remaining_minor=40 + 8 * EXPIRED_PER_CALL_MAX):
+        boss(ledger).encumber("all", "many", 1_000, "hill-bank", "loan")
+    assert ledger.actor("town/anna").documents.expire_encumbrances() == EXPIRED_PER_CALL_MAX
+    boss(ledger).encumber("all", "many", 1_000, "hill-bank", "loan")
 
 
 # amendments, credit notes, status

@@ -519,10 +519,10 @@ class Consents(Contract, name="consents", version=1):
     )
     rejections = (
         OnlyByTransaction,
-        UnknownCollection,
         UnknownConsent,
         UnknownEmergency,
         UnknownReceipt,
+        UnknownCollection,
         NotACustodian,
         CollectionExists,
         NotASubject,

@@ -573,8 +573,8 @@ class Documents(Contract, name="documents", version=1):
         Prolonged,
     )
     rejections = (
-        UnknownDocument,
         UnknownEncumbrance,
+        UnknownDocument,
         ReferenceUsed,
         NotACurrencyCode,
         NotAnIssuer,
@@ -1135,6 +1135,13 @@ class Documents(Contract, name="documents", version=1):
         free = free_of(row)
         require(amount <= free, MoreThanFree, document=row.id, wanted_minor=amount, free_minor=free)
 
+    def _unencumbered(self, row: Document) -> Document:
+        swept = self._swept(row)
+        encumbered = swept.encumbered_minor
+        if encumbered > 0:
+            raise StillEncumbered(document=row.id, encumbered_minor=encumbered)
+        return swept
+
     def _permit(self, row: Document, holder: str) -> Permit:
         """The permit by which this call's maker encumbers a document that it does not keep."""
         kind = Actor.CONTRACT if self.caller else Actor.ORGANISATION
@@ -1226,13 +1233,6 @@ class Documents(Contract, name="documents", version=1):
     def _set_status(self, row: Document, status: Status, reason: str) -> None:
         self.documents.update(row, status=status)
         self.emit(StatusChanged(document=row.id, status=status, reason=reason))
-
-    def _unencumbered(self, row: Document) -> Document:
-        swept = self._swept(row)
-        encumbered = swept.encumbered_minor
-        if encumbered > 0:
-            raise StillEncumbered(document=row.id, encumbered_minor=encumbered)
-        return swept
 
     def _due(self, row: Document) -> list[Deadline]:
         """The first deadlines of a document that have passed."""

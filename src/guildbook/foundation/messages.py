@@ -536,8 +536,8 @@ class Messages(Contract, name="messages", version=1):
     rejections = (
         NotAnOperator,
         ChannelExists,
-        UnknownChannel,
         UnknownItem,
+        UnknownChannel,
         UnknownOutbound,
         NotTheKeeper,
         NotADeliverer,
@@ -546,16 +546,16 @@ class Messages(Contract, name="messages", version=1):
         MessageConflict,
         NoConflict,
         ReferenceUsed,
+        IdentifierTaken,
         ChannelIsClosed,
         TooManyEntries,
         TooManyIdentifiers,
         SequenceUsed,
         Placeholder,
-        IdentifierTaken,
         ItemSettled,
         TooManyFields,
-        BytesDiffer,
         NotProduced,
+        BytesDiffer,
     )
 
     # channels
@@ -754,8 +754,7 @@ class Messages(Contract, name="messages", version=1):
         require(value not in PLACEHOLDERS, Placeholder, value=value)
 
         self.expectations.insert(Expectation(channel=channel, kind=kind, value=digest, reference=reference))
-        found = list(self.carried.find(channel, kind, digest, limit=ITEMS_PER_IDENTIFIER_MAX))
-        changed = [self._judge_again(self._item(one.message, one.position)) for one in found]
+        changed = self._judge_all_again(channel, kind, digest)
 
         self.emit(
             Expected(
@@ -990,7 +989,7 @@ class Messages(Contract, name="messages", version=1):
             raise UnknownOutbound(channel=channel, sequence=sequence)
         return row
 
-    # matching
+    # effects
 
     def _references(self, channel: str, identifiers: tuple[Identifier, ...]) -> list[str]:
         """The references for which identifiers are expected, each once."""
@@ -1021,6 +1020,11 @@ class Messages(Contract, name="messages", version=1):
             state, reference, reason = ItemState.UNMATCHED, None, ""
         self.items.insert(item_row(channel, message, position, entry, state, reference, reason))
         return state
+
+    def _judge_all_again(self, channel: str, kind: str, digest: bytes) -> list[ItemState | None]:
+        """Look again at the items that carry an identifier; the state of each that changed."""
+        found = list(self.carried.find(channel, kind, digest, limit=ITEMS_PER_IDENTIFIER_MAX))
+        return [self._judge_again(self._item(one.message, one.position)) for one in found]
 
     def _judge_again(self, row: Item) -> ItemState | None:
         """Look again at an item since an identifier that it carries is expected; its state if that changed."""
