@@ -2,6 +2,14 @@
 
 from guildbook.contract.arithmetic import Rounding, allocate, fits_int64, mul_div
 from guildbook.contract.bitemporal import is_history, timeline, true_of
+from guildbook.contract.check_digits import (
+    is_bic,
+    is_container_number,
+    is_iban,
+    is_lei,
+    is_ship_number,
+    is_uscc,
+)
 from guildbook.contract.contract import Contract, command, invariant, migration, query, use
 from guildbook.contract.dates import add_months, day_number, days_in_month, weekday, year_month_day
 from guildbook.contract.digest import digest_of
@@ -59,7 +67,13 @@ __all__ = [
     "fits_int64",
     "invariant",
     "is_acceptable_key",
+    "is_bic",
+    "is_container_number",
     "is_history",
+    "is_iban",
+    "is_lei",
+    "is_ship_number",
+    "is_uscc",
     "is_witness_key",
     "key",
     "migration",

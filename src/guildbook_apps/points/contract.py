@@ -54,6 +54,7 @@ from guildbook.contract import (
     Timestamp,
     command,
     invariant,
+    is_lei,
     key,
     query,
     require,
@@ -79,9 +80,7 @@ REVERSAL_MS = 30 * DAY_MS
 RESTORED_GRACE_MS = 7 * DAY_MS
 # Mergers that may lie behind one another.
 MERGERS_MAX = 32
-# ISO 17442: a letter counts as 10 to 35 in the ISO 7064 check (mod 97-10).
-LEI_CHARS = 20
-LEI_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Status(enum.StrEnum):
@@ -774,8 +773,8 @@ class Points(Contract, name="points", version=1):
         under.
         """
         row = self._issued_by_sender(programme)
-        require(_is_lei(issuer_lei), BadProfile, field="issuer_lei")
-        require(len(currency) == 3 and all(letter in LEI_DIGITS[10:] for letter in currency), BadProfile,
+        require(is_lei(issuer_lei), BadProfile, field="issuer_lei")
+        require(len(currency) == 3 and all(letter in CAPITALS for letter in currency), BadProfile,
                 field="currency")
         fixed = validity is Validity.FIXED_DATE
         require((validity_length == 0) == fixed and validity_length <= VALIDITY_DAYS_MAX, BadProfile,
@@ -1512,16 +1511,3 @@ def _expiry(profile: Profile, issued_at: int) -> int:
     later = [end for end in ends if end > issued_at]
     reaches = ends[0] <= issued_at and len(later) > profile.validity_length
     return later[profile.validity_length] if reaches else 0
-
-
-def _is_lei(text: str) -> bool:
-    """Whether ``text`` is a Legal Entity Identifier: 18 letters or digits and 2 check digits (ISO 17442)."""
-    if len(text) != LEI_CHARS:
-        return False
-    remainder = 0
-    for character in text:
-        value = LEI_DIGITS.find(character)
-        if value < 0:
-            return False
-        remainder = (remainder * (100 if value > 9 else 10) + value) % 97
-    return remainder == 1

@@ -14,7 +14,7 @@ from typing import Any
 from guildbook.primitives.hashing import tagged
 from guildbook.testing import TestLedger
 from guildbook_apps.points.auditor import Auditor, BookHold, Signer
-from guildbook_apps.points.contract import DAY_MS, LEI_DIGITS, Points
+from guildbook_apps.points.contract import CAPITALS, DAY_MS, Points
 
 OPERATOR = "harbour-alliance/steward"
 RISK_OFFICER = "harbour-alliance/risk"
@@ -56,7 +56,7 @@ class Command:
 
 def made_up_lei(prefix: str) -> str:
     """An identifier of the form of ISO 17442 with right check digits: ``prefix`` has 18 letters and digits."""
-    remainder = int("".join(str(LEI_DIGITS.index(one)) for one in prefix + "00")) % 97
+    remainder = int("".join(str(("0123456789" + CAPITALS).index(one)) for one in prefix + "00")) % 97
     return f"{prefix}{98 - remainder:02d}"
 
 

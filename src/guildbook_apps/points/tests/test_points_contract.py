@@ -148,12 +148,6 @@ def test_terms_that_contradict_their_rule_are_refused(alliance, field, change):
         alliance.olga.points.publish_profile(**alliance.terms(programme="crumbs", **change))
 
 
-def test_the_check_digits_of_a_published_identifier_hold():
-    """An identifier that is in use; with its last two digits turned round it is none."""
-    assert rules._is_lei("506700GE1G29325QX363")
-    assert not rules._is_lei("506700GE1G29325QX336")
-
-
 def test_a_change_of_terms_gives_the_promised_notice_and_one_change_waits_at_a_time(alliance):
     publish, now = alliance.olga.points.publish_profile, alliance.ledger.now
     with refused("points.notice_too_short", earliest=now + 5 * DAY_MS):
