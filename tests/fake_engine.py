@@ -16,9 +16,10 @@ import msgspec
 
 from guildbook.chain.block import BLOCK_SIZE_BYTES_MAX, GAS_UNLIMITED
 from guildbook.chain.genesis import Genesis, GenesisValidator, read_genesis
-from guildbook.chain.ledger import Ledger
+from guildbook.chain.ledger import Ledger, validators_at
 from guildbook.chain.misbehaviour import misbehaviour_of
 from guildbook.chain.transition import BlockInput
+from guildbook.chain.validators import Updates
 from guildbook.engine.abci import messages_pb2 as pb
 from guildbook.primitives import cometbft as comet
 from guildbook.primitives import protobuf
@@ -83,6 +84,7 @@ class FakeEngine:
         self._founded_hash = self.reference.head.app_hash
         self._signers: dict[bytes, SigningKey] = {key_of(name).public_key: key_of(name) for name in VALIDATORS}
         self._answers: dict[int, bytes] = {}
+        self._updates: dict[int, Updates] = {}
         self._app_hash = self.reference.head.app_hash
         self._results_hash = comet.EMPTY_HASH
 
@@ -196,11 +198,12 @@ class FakeEngine:
     ) -> int:
         """More than two thirds have decided a block, which this engine stores; its height.
 
-        ``guilty`` names a validator of whose double vote the block has evidence, ``absent`` one that did not sign.
+        ``guilty`` names a validator of whose double vote the block has evidence, ``absent`` one that did not sign,
+        where the others are enough.
         """
         height = self.height + 1
         last = self.blocks[-1] if self.blocks else None
-        validators = self.genesis.validator_set
+        validators = validators_at(self.reference.store, height)
         evidence = () if guilty is None else (double_vote(guilty, max(height - 1, 1), time_ns),)
         last_commit = comet.EMPTY_COMMIT if last is None else last.commit
         header = comet.Header(
@@ -211,7 +214,7 @@ class FakeEngine:
             last_commit_hash=comet.commit_hash(last_commit),
             data_hash=comet.data_hash(bundles),
             validators_hash=comet.validator_set_hash(validators),
-            next_validators_hash=comet.validator_set_hash(validators),
+            next_validators_hash=comet.validator_set_hash(validators_at(self.reference.store, height + 1)),
             consensus_hash=comet.consensus_params_hash(BLOCK_SIZE_BYTES_MAX, GAS_UNLIMITED),
             app_hash=self._app_hash,
             last_results_hash=self._results_hash,
@@ -223,7 +226,9 @@ class FakeEngine:
         votes = []
         for place, validator in enumerate(validators.validators):
             key = self._signers[validator.public_key]
-            if absent is not None and validator.public_key == key_of(absent).public_key:
+            rest = validators.total_power - validator.power
+            away = absent is not None and validator.public_key == key_of(absent).public_key
+            if away and rest * 3 > validators.total_power * 2:
                 votes.append(comet.ABSENT)
                 continue
             at_ns = time_ns + place
@@ -266,7 +271,10 @@ class FakeEngine:
             self._results_hash = comet.results_hash(results)
             self._app_hash = expected.app_hash
             self._answers[height] = expected.app_hash
+            self._updates[height] = expected.validator_updates
         assert answer.app_hash == self._answers[height]
+        updates = tuple((b"\x01" + one.pub_key.ed25519, one.power) for one in answer.validator_updates)
+        assert updates == self._updates[height]
         return answer
 
     def commit(self) -> None:

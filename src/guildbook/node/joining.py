@@ -451,6 +451,7 @@ def collect(proposal: Proposal, joins: Iterable[Join]) -> tuple[Genesis, Peers]:
         ],
         organisations=[_organisation(proposal.member(one.organisation), one) for one in ordered],
         contracts=[GenesisContract(one.name, one.version, one.text) for one in contracts],
+        engine="cometbft",
     )
     check_genesis(genesis)
     return genesis, Peers(
@@ -471,6 +472,7 @@ def _organisation(member: ProposedMember, join: Join) -> GenesisOrganisation:
             GenesisParty(one.id, one.kind, one.name, one.key, sorted(set(one.permissions)))
             for one in sorted(join.parties, key=lambda one: one.id)
         ],
+        "" if member.observer else "member",
     )
 
 
