@@ -41,6 +41,7 @@ from guildbook.runtime.registry import Registry
 from guildbook.runtime.releases import RELEASES, Release, active_releases, source_text
 from guildbook.state import layout
 from guildbook.state.overlay import Overlay, RowDifference
+from guildbook.state.schema import IndexSchema, TableSchema
 
 NANOSECONDS_PER_MILLISECOND = 1_000_000
 MALFORMED_BUNDLE_CODE = 1
@@ -159,6 +160,7 @@ def begin_block(
         )
         broken = _migrate(execution, releases, earlier, faults)
         if broken is None:
+            _reindex(overlay, execution, releases, earlier, registry)
             execution.faults.extend(faults)
             return execution
         failed.append(broken)
@@ -184,6 +186,42 @@ def _migrate(
             faults.append(Fault(b"", name, method, traceback.format_exc()))
             return release
     return None
+
+
+def _reindex(
+    overlay: Overlay,
+    execution: Execution,
+    releases: dict[str, Release],
+    earlier: dict[str, Release],
+    registry: Registry,
+) -> None:
+    """Make the entries of orders that a release declares anew, and remove those of orders that it gives up.
+
+    So what the indexes hold follows from the rows and the releases in force, whatever was declared before.
+    """
+    for name, release in releases.items():
+        before = earlier.get(name)
+        if before is None or before.source == release.source:
+            continue
+        old = registry.resolve(before.source, partial(source_text, overlay, before.source)).contract
+        old_orders = {table: _orders(spec.schema) for table, spec in old.tables.items()}
+        for table, spec in execution.active[name].contract.tables.items():
+            held, declared = old_orders.pop(table, {}), _orders(spec.schema)
+            for form, index in held.items():
+                if form not in declared:
+                    overlay.drop_index(index)
+            for form, index in declared.items():
+                if form not in held:
+                    overlay.build_index(spec.schema, index)
+        for held in old_orders.values():
+            for index in held.values():
+                overlay.drop_index(index)
+
+
+def _orders(schema: TableSchema) -> dict[tuple[object, ...], IndexSchema]:
+    """The orders of a table by all that decides their keys: fields with their kinds."""
+    kinds = {one.name: (one.name, one.kind, one.optional) for one in schema.fields}
+    return {tuple(kinds[name] for name in index.order): index for index in schema.indexes}
 
 
 class _Judge:

@@ -107,6 +107,12 @@ class OrderDelta:
             insort(self.added, key)
             self.target[key] = row_key
 
+    def add_all(self, pairs: dict[bytes, bytes]) -> None:
+        """As ``add`` for many keys, none of which leads anywhere yet."""
+        self.removed.difference_update(pairs)
+        self.target.update(pairs)
+        self.added = sorted(self.target)
+
     def remove(self, key: bytes) -> None:
         """``key`` no longer leads anywhere."""
         if self.target.pop(key, None) is not None:
@@ -398,6 +404,24 @@ class Overlay:
                 self._delta(schema.row_prefix).remove(key)
             for index in schema.indexes:
                 self._reorder(schema, index, key, current, restored)
+
+    # releases ------------------------------------------------------------------------------------------------
+
+    def drop_index(self, index: IndexSchema) -> None:
+        """Remove all entries of an order that is no longer declared."""
+        delta = self._delta(index.prefix)
+        delta.added, delta.target = [], {}
+        end = prefix_end(index.prefix)
+        start = index.prefix
+        while pairs := self._reader.page(start, end, SCAN_PAGE_ROWS):
+            delta.removed.update(key for key, _value in pairs)
+            start = pairs[-1][0] + b"\0"
+
+    def build_index(self, schema: TableSchema, index: IndexSchema) -> None:
+        """Make the entries of all rows in an order that was not declared before."""
+        delta = self._delta(index.prefix)
+        entries = {index.key_of(row): schema.key_of(row) for row in self.scan(schema, None, schema.row_prefix)}
+        delta.add_all({key: row_key for key, row_key in entries.items() if key not in delta.target})
 
     # finishing -------------------------------------------------------------------------------------------
 
