@@ -279,13 +279,13 @@ def test_a_full_disk_leaves_nothing_half_made(run, node, saved, tmp_path, way):
 SLOW_COPY = """
 import sys, time
 import guildbook.node.backup as backup
-whole = backup._copy
+whole = backup.copy_files
 def slow(files, draft, progress):
     copied = whole(files, draft, progress)
     print("copied", file=sys.stderr, flush=True)
     time.sleep(60)
     return copied
-backup._copy = slow
+backup.copy_files = slow
 from guildbook.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -9,6 +9,8 @@ from guildbook.primitives.hashing import tagged
 HEAD_KEY = b"Mhead"
 GENESIS_KEY = b"Mgenesis"
 FORMAT_KEY = b"Mformat"
+KEPT_KEY = b"Mkept"
+"""The first height whose block and changes are kept; absent where all are."""
 RESTORE_KEY = b"Mrestore"
 """While a snapshot is being restored: its metadata; what was done so far stands behind it."""
 STORE_FORMAT = 1

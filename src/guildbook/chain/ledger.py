@@ -14,6 +14,7 @@ from guildbook.chain.head import (
     FORMAT_KEY,
     GENESIS_KEY,
     HEAD_KEY,
+    KEPT_KEY,
     RESTORE_KEY,
     STORE_FORMAT,
     Head,
@@ -98,6 +99,7 @@ class View:
         self._kept_height = -1
         data = reader.get(HEAD_KEY)
         if data is None:
+            _require_no_restore(reader)
             raise _corrupt("it has no head")
         self.head: Head = decode_head(data)
 
@@ -147,18 +149,10 @@ class View:
         return None if data is None else decode_changes(data)
 
     @property
-    def first_changes(self) -> int:
-        """The first height whose changes and receipts are here: 0, or a later one where old ones were given up or
-        never came; one behind the last block where there are none.
-        """
-        first = next(iter(self.reader.scan(layout.CHANGES, layout.CHANGES + b"\xff" * 9)), None)
-        return self.head.height + 1 if first is None else int.from_bytes(first[0][1:], "big")
-
-    @property
-    def first_block(self) -> int:
-        """The first height whose block is here: 1, or a later one; one behind the last where there are none."""
-        first = next(iter(self.reader.scan(layout.BLOCKS, layout.BLOCKS + b"\xff" * 9)), None)
-        return self.head.height + 1 if first is None else int.from_bytes(first[0][1:], "big")
+    def kept_from(self) -> int:
+        """The first height of which everything is here: 0, or later where old blocks were given up or never came."""
+        data = self.reader.get(KEPT_KEY)
+        return 0 if data is None else decode(data, int)
 
     def roots(self, height: int) -> Roots | None:
         """Roots and log size after the block of ``height`` (0 is genesis), or None."""
@@ -176,7 +170,7 @@ class View:
         Raises GuildbookError ``evidence.not_available`` where this node does not keep it, and ``store.corrupt``.
         """
         changes = self.changes(location.height)
-        if changes is None and location.height < self.first_changes:
+        if changes is None and location.height < self.kept_from:
             raise not_kept(location)
         if changes is None or location.index >= len(changes.receipts):
             raise _corrupt(f"no receipt {location.index} in block {location.height}")
@@ -260,6 +254,11 @@ class Ledger:
         """
         self.store = store
         self.registry = registry
+        self.reload()
+
+    def reload(self) -> None:
+        """Read anew what the store holds, after a snapshot was restored to it. Raises as the constructor."""
+        store = self.store
         _require_no_restore(store)
         form = store.get(FORMAT_KEY)
         if form is None:

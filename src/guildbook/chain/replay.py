@@ -5,7 +5,7 @@ store; ``compare`` then walks both stores in key order, so that a byte that diff
 ``check_chain`` holds each block against the one before it and against its commit, as an outsider would.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -69,7 +69,7 @@ def check_chain(view: View, progress: Progress = no_progress) -> Iterator[Findin
     height = 0
     kept = view.kept_height
     try:
-        for height in range(1, kept + 1):
+        for height in range(max(1, view.kept_from), kept + 1):
             block, commit, data = view.block(height), view.commit(height), view.block_bytes(height)
             if block is None or commit is None or data is None:
                 yield Finding(f"block {height}", "it is missing, or its commit is")
@@ -90,7 +90,7 @@ def check_chain(view: View, progress: Progress = no_progress) -> Iterator[Findin
             verify_commit(view.network, validators, height, identity, commit)
             previous = identity
             progress(height, view.head.height)
-        for height in range(kept + 1, view.head.height + 1):
+        for height in range(max(kept + 1, view.kept_from), view.head.height + 1):
             run = decided(view, height)
             if run is None:
                 yield Finding(f"block {height}", "it is missing, or its commit is")
@@ -218,8 +218,20 @@ def _agreed(
 
 def compare(store: Reader, replayed: Reader) -> Iterator[Finding]:
     """Walk both stores in key order and report every pair that is missing, surplus or different."""
+    return _differences(store.scan(b"", None), replayed.scan(b"", None))
+
+
+def compare_spaces(store: Reader, rebuilt: Reader, spaces: Sequence[bytes]) -> Iterator[Finding]:
+    """As ``compare``, for some key spaces alone."""
+    for space in spaces:
+        end = bytes((space[0] + 1,))
+        yield from _differences(store.scan(space, end), rebuilt.scan(space, end))
+
+
+def _differences(
+    left: Iterator[tuple[bytes, bytes]], right: Iterator[tuple[bytes, bytes]]
+) -> Iterator[Finding]:
     count = 0
-    left, right = store.scan(b"", None), replayed.scan(b"", None)
     mine, theirs = next(left, None), next(right, None)
     while (mine is not None or theirs is not None) and count < FINDINGS_MAX:
         if theirs is None or (mine is not None and mine[0] < theirs[0]):

@@ -31,6 +31,7 @@ from guildbook.chain.head import (
     FORMAT_KEY,
     GENESIS_KEY,
     HEAD_KEY,
+    KEPT_KEY,
     RESTORE_KEY,
     STORE_FORMAT,
     Head,
@@ -555,6 +556,7 @@ class Restore:
         writes.append((layout.height_key(layout.ROOTS, metadata.height), encode(roots)))
         writes += [(key, None) for key, _value in self._store.scan(RESTORE_KEY, RESTORE_KEY + b"\xff")]
         writes += [
+            (KEPT_KEY, encode(metadata.height + 1)),
             (GENESIS_KEY, genesis.to_json()),
             (FORMAT_KEY, encode(STORE_FORMAT)),
             (HEAD_KEY, head.encode()),

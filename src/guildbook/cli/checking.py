@@ -10,7 +10,11 @@ is the store's.
 5. *replay*: all blocks run again into a scratch store; its application hashes are those of the headers.
 6. *compare*: both stores are walked side by side, and every pair that differs is named.
 
-``--quick`` leaves out the last two, which take as long as the ledger's own work did.
+``--quick`` leaves out the last two, which take as long as the ledger's own work did. A store that has given up old
+blocks cannot be replayed; in their place are:
+
+5. *receipts*: what is kept of receipts and row changes fits the log's entries and the rows.
+6. *rebuild*: tree, indexes, log and the index of transactions are made anew from rows and entries, and compared.
 """
 
 import shutil
@@ -59,13 +63,14 @@ def check(terminal: Terminal, folder: Path, quick: bool) -> int:
     started = time.monotonic()
     steps: list[dict[str, Any]] = []
     height = None
+    first = 0
     try:
         with store_at_rest(folder) as store:
             steps.append(_step("open", []))
             for name, findings in _checks(terminal, folder, store, quick):
                 steps.append(_step(name, findings))
                 if name == "blocks":
-                    height = _height(store)
+                    height, first = _heights(store)
     except GuildbookError as error:
         if error.code in STOPPED:
             raise
@@ -77,6 +82,7 @@ def check(terminal: Terminal, folder: Path, quick: bool) -> int:
             "sound": not found,
             "folder": str(folder),
             "height": height,
+            "kept_from": first,
             "quick": quick,
             "seconds": seconds,
             "steps": steps,
@@ -88,6 +94,11 @@ def check(terminal: Terminal, folder: Path, quick: bool) -> int:
             "the store with: guildbook replay FOLDER --output NEW"
             if found
             else f"{folder} is sound at block {height} ({seconds} s)",
+            *(
+                [f"blocks before {first} are not kept here: what led to the state of then was not run again"]
+                if first and not found and not quick
+                else []
+            ),
         ],
     )
     return EXIT_NODE if found else 0
@@ -114,6 +125,7 @@ def replay(terminal: Terminal, folder: Path, until: int | None, output: Path | N
 
     Each block is run under the contract versions of its time. Exit status 0: the same results; 5: they part.
     """
+    from guildbook.chain.pruning import require_all
     from guildbook.chain.replay import replay as run_again
     from guildbook.state.rocks import RocksStore
 
@@ -123,6 +135,7 @@ def replay(terminal: Terminal, folder: Path, until: int | None, output: Path | N
         )
     with store_at_rest(folder) as store, _scratch(output) as place:
         view, registry = _view(store)
+        require_all(view, "a replay")
         last = view.head.height if until is None else min(until, view.head.height)
         scratch = RocksStore(place, durable=output is not None)
         try:
@@ -168,6 +181,7 @@ def _checks(
     terminal: Terminal, folder: Path, store: "RocksStore", quick: bool
 ) -> Iterator[tuple[str, list["Finding"]]]:
     """(step, what it found) of each step behind the opening, until one finds something that stops the next."""
+    from guildbook.chain.pruning import check_kept, rebuild
     from guildbook.chain.replay import check_chain, compare
     from guildbook.chain.replay import replay as run_again
     from guildbook.state.rocks import RocksStore
@@ -182,6 +196,17 @@ def _checks(
         yield "blocks", _gathered(check_chain(view, progress), "the blocks")
     yield "roots", _gathered(_check_roots(folder, store, registry), "the roots")
     if quick:
+        return
+    if view.kept_from:
+        with terminal.progress("receipts, blocks") as progress:
+            yield "receipts", _gathered(check_kept(view, progress), "the receipts")
+        with _scratch(None) as place:
+            scratch = RocksStore(place, durable=False)
+            try:
+                with terminal.progress("rebuild, chunks") as progress:
+                    yield "rebuild", _gathered(rebuild(view, scratch, registry, progress), "the state")
+            finally:
+                scratch.close()
         return
     with _scratch(None) as place:
         scratch = RocksStore(place, durable=False)
@@ -264,9 +289,10 @@ def _view(store: "RocksStore") -> tuple["View", "Registry"]:
     return View(genesis.network, store, registry), registry
 
 
-def _height(store: "RocksStore") -> int:
+def _heights(store: "RocksStore") -> tuple[int, int]:
+    """The last height, and the first of which everything is kept."""
     view, _registry = _view(store)
-    return view.head.height
+    return view.head.height, view.kept_from
 
 
 def _transactions(view: "View", last: int) -> int:

@@ -50,6 +50,8 @@ COMMANDS = {
     "backup": "guildbook.cli.saving",
     "restore": "guildbook.cli.saving",
     "snapshot": "guildbook.cli.snapshots",
+    "prune": "guildbook.cli.leaving",
+    "export-all": "guildbook.cli.leaving",
     "keys": "guildbook.cli.keys",
     "network": "guildbook.cli.network",
     "gate": "guildbook.cli.authoring",

@@ -163,13 +163,13 @@ class LedgerReader:
         view = self.view()
         block = view.block(height) if 0 < height <= view.head.height else None
         changes = self.changes(view, height) if block is not None else None
-        if 0 < height <= view.head.height and height < max(view.first_block, view.first_changes):
+        if 0 < height <= view.head.height and height < view.kept_from:
             raise GuildbookError(
                 "evidence.not_available",
                 f"this node does not keep block {height}",
                 hint="ask a node that keeps the whole history",
                 height=height,
-                first=max(view.first_block, view.first_changes),
+                first=view.kept_from,
             )
         if block is None or changes is None:
             raise GuildbookError(
@@ -219,7 +219,7 @@ class LedgerReader:
     def receipt_at(self, view: View, location: Location) -> ReceiptDocument:
         """The receipt at ``location``."""
         changes = self.changes(view, location.height)
-        if changes is None and location.height < view.first_changes:
+        if changes is None and location.height < view.kept_from:
             raise not_kept(location)
         if changes is None or location.index >= len(changes.receipts):
             raise GuildbookError("store.corrupt", f"no receipt {location.index} in block {location.height}")

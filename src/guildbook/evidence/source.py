@@ -84,7 +84,7 @@ class LedgerSource:
     def receipt(self, place: ReceiptPlace) -> bytes:
         """The canonical receipt at a place that `place` has given."""
         changes = self._view.changes(place.height)
-        if changes is None and place.height < self._view.first_changes:
+        if changes is None and place.height < self._view.kept_from:
             raise EvidenceError(
                 "evidence.not_available",
                 f"this node does not keep the receipts of block {place.height}",

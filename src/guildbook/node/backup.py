@@ -103,7 +103,7 @@ class SetAside(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class _Copied(NamedTuple):
+class Copied(NamedTuple):
     """A file to copy: where it is, and its path in the backup."""
 
     source: Path
@@ -131,16 +131,16 @@ def backup(
     folder = NodeFolder(path)
     with draft_of(target) as draft, files_at_rest(folder) as store:
         files = [
-            _Copied(one, f"store/{one.name}") for one in sorted(store.iterdir()) if one.name not in LEFT_OUT
+            Copied(one, f"store/{one.name}") for one in sorted(store.iterdir()) if one.name not in LEFT_OUT
         ]
         for one in (folder.genesis, folder.config):
             if one.exists():
-                files.append(_Copied(one, one.name))
+                files.append(Copied(one, one.name))
         if with_keys:
             files += [
-                _Copied(one, f"keys/{one.name}") for one in sorted(folder.keys.iterdir()) if one.is_file()
+                Copied(one, f"keys/{one.name}") for one in sorted(folder.keys.iterdir()) if one.is_file()
             ]
-        copied = _copy(files, draft, progress)
+        copied = copy_files(files, draft, progress)
         manifest = _manifest(draft, copied)
         write_durably(draft / MANIFEST_FILE, manifest.to_json())
         move_into_place(draft, target)
@@ -232,15 +232,15 @@ def restore(source: Path, path: Path, *, progress: Progress = _no_progress) -> M
         raise _exists(path)
     _refuse_surplus(source, manifest)
     with draft_of(path) as draft:
-        files = [_Copied(source / one.path, one.path) for one in manifest.files]
+        files = [Copied(source / one.path, one.path) for one in manifest.files]
         total = 2 * manifest.size_bytes
-        read = _copy(files, draft, lambda done, _total: progress(done, total))
+        read = copy_files(files, draft, lambda done, _total: progress(done, total))
         done = manifest.size_bytes
         for expected, got in zip(manifest.files, read, strict=True):
             if got != expected:
                 raise _damaged(source, f"{expected.path} is not the file that was backed up")
         for expected in manifest.files:
-            if _digest(draft / expected.path) != expected.sha256:
+            if digest_of(draft / expected.path) != expected.sha256:
                 raise GuildbookError(
                     "store.io",
                     f"{expected.path} was not written to {path} as it was read",
@@ -391,7 +391,7 @@ def _short_name(path: Path) -> Iterator[str]:
 # files ---------------------------------------------------------------------------------------------------------
 
 
-def _copy(files: list[_Copied], draft: Path, progress: Progress) -> list[BackedUpFile]:
+def copy_files(files: list[Copied], draft: Path, progress: Progress) -> list[BackedUpFile]:
     """Copy ``files`` into ``draft``, durably; gives their sizes and digests as they were read."""
     total = sum(one.source.stat().st_size for one in files)
     done = 0
@@ -414,7 +414,8 @@ def _copy(files: list[_Copied], draft: Path, progress: Progress) -> list[BackedU
     return copied
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -186,6 +186,15 @@ class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     free_bytes_min: Annotated[
         int, _whole(0, 1 << 50, "Free bytes below which the node takes no transactions.")
     ] = 512 << 20
+    retain_blocks: Annotated[
+        int,
+        _whole(
+            0,
+            1 << 50,
+            "Blocks that are kept with their receipts and row changes; older ones are given up. 0 keeps all: at "
+            "least two members should.",
+        ),
+    ] = 0
 
 
 class SnapshotsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -46,6 +46,7 @@ from guildbook.node.config import NodeConfig, read_config
 from guildbook.node.folder import FOLDER_MODE, NodeFolder, announce, stored_genesis
 from guildbook.node.member import engine_beside, prepare_engine
 from guildbook.node.observer import Observer
+from guildbook.node.pruner import Pruner
 from guildbook.node.server import HttpServer, listen, url_of
 from guildbook.node.snapshots import SnapshotStore, Snapshotter
 from guildbook.node.views import NodeViews
@@ -153,6 +154,7 @@ class Node:
         self._snapshotter = (
             Snapshotter(self.snapshots, config.snapshots.interval_blocks) if config.snapshots.interval_blocks else None
         )
+        self._pruner = Pruner(self, config.store.retain_blocks) if config.store.retain_blocks else None
         self._observer = Observer(self.engine, self.metrics, self._views)
         self._free_bytes = shutil.disk_usage(folder.store).free
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -206,6 +208,8 @@ class Node:
         """In the sequencer's thread, after each durable block: wake those who follow, and wait for nobody."""
         self._signal.publish(committed.height)
         self._observer.tell()
+        if self._pruner is not None:
+            self._pruner.on_block(committed.height)
         if self._snapshotter is not None and self._snapshotter.wants(committed.height):
             self._snapshotter.on_block(self.ledger.view())
 
@@ -233,6 +237,11 @@ class Node:
         head = self.reader.view().head
         origin = f"guildbook/{self.ledger.genesis.network}"
         return sign_checkpoint(Checkpoint(origin, head.log_size, head.log_root), self._key)
+
+    @property
+    def followed_height(self) -> int:
+        """The last height that nobody here needs the changes of any more."""
+        return self.ledger.head.height if self._views is None else self._views.height
 
     def not_ready(self) -> list[str]:
         """Why this node should get no requests now; [] when it should."""
@@ -302,8 +311,9 @@ class Node:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._on_signal, number)
         self._observer.start()
-        if self._snapshotter is not None:
-            self._snapshotter.start()
+        for worker in (self._snapshotter, self._pruner):
+            if worker is not None:
+                worker.start()
         self.engine.start()
         self._start_consensus()
         serving = asyncio.ensure_future(self._server.serve(sockets=[bound]))
@@ -386,8 +396,9 @@ class Node:
             self.consensus.stop()
         self.engine.stop()
         self._observer.stop()
-        if self._snapshotter is not None:
-            self._snapshotter.stop()
+        for worker in (self._snapshotter, self._pruner):
+            if worker is not None:
+                worker.stop()
         if self._views is not None:
             self._views.close(self.ledger.head.height)
         try:

@@ -61,7 +61,7 @@ class NodeViews:
         self._process = ViewsProcess(
             folder / VIEWS_FILE,
             view.network,
-            _schema_of_all_releases(reader, view),
+            schema_of_all_releases(reader, view),
             self._read_changes,
             settings=ViewsSettings(
                 memory_bytes_max=config.memory_bytes_max,
@@ -86,7 +86,7 @@ class NodeViews:
         for one in range(height, view.head.height + 1):
             data = view.changes_bytes(one)
             if base is not None and one <= base.head.height:
-                data = _all_rows(base)
+                data = all_rows(base)
             if data is None:
                 return
             yield data
@@ -177,7 +177,7 @@ class NodeViews:
         self._process.close()
 
 
-def _all_rows(view: View) -> bytes:
+def all_rows(view: View) -> bytes:
     """The whole state as the changes of one block: where the views of a ledger without its old changes begin."""
     rows = []
     for key, row in view.reader.scan(layout.ROWS, layout.ROWS_END):
@@ -186,7 +186,8 @@ def _all_rows(view: View) -> bytes:
     return encode(BlockChanges(view.head.height, view.head.time_ns // 1_000_000, rows, [], []))
 
 
-def _schema_of_all_releases(reader: LedgerReader, view: View) -> ViewSchema:
+def schema_of_all_releases(reader: LedgerReader, view: View) -> ViewSchema:
+    """The tables and events of every contract version that ``view`` has, those of later heights too."""
     heights = sorted({release.active_from for release in view.rows(RELEASES)})
     schema = ViewSchema()
     for height in [*heights, view.head.height]:

@@ -201,6 +201,9 @@ _SPECS: tuple[ErrorSpec, ...] = (
     ErrorSpec("store.io", 500, EXIT_NODE,
               "The operating system refused to read or write the store.",
               "Check the volume and the permissions of the data folder."),
+    ErrorSpec("store.pruned", 409, EXIT_REFUSED,
+              "What was asked for needs blocks that this node has given up.",
+              "Ask a node that keeps the whole history."),
     # Snapshots
     ErrorSpec("snapshot.malformed", 400, EXIT_REFUSED,
               "The metadata of a snapshot cannot be read, or contradicts itself.",
