@@ -72,6 +72,7 @@ from guildbook.contract import (
     use,
 )
 from guildbook.foundation.approvals import Approvals
+from guildbook.foundation.calendars import Calendars
 from guildbook.foundation.documents import Documents, Fingerprint
 from guildbook.foundation.messages import Entry, Item, ItemState, Messages, SourceField
 from guildbook.foundation.money import Guard, Money, OwnerKind, Transfer
@@ -81,6 +82,8 @@ ID_CHARS_MAX = 48
 """A programme's or line's id, so that the names of its accounts fit."""
 LINES_DEEP_MAX = 16
 BATCH_REQUESTS_MAX = 200
+EXECUTION_DAYS_MAX = 366
+"""How far ahead a file may be executed."""
 SHARES_MAX = 8
 MONEY_MINOR_MAX = 10**15
 KIND_CHARS = 8
@@ -187,6 +190,8 @@ class Programme(Record):
     pay_first_minor: NonNegative
     """How much one request may be that is paid first and approved later."""
     regularise_ms: Positive
+    calendar: Code | None
+    """The calendar of the bank's business days, by which files are executed; None: any day."""
     root: Code
 
 
@@ -725,6 +730,13 @@ class NotOverdue(Rejected):
     request: Positive
 
 
+class NotExecuted(Rejected):
+    """The bank does not execute on this day: it is closed, or it is past its cut-off, or so far ahead."""
+
+    earliest: NonNegative
+    latest: NonNegative
+
+
 class HadPart(Rejected):
     """Who had a part in a request neither releases it nor witnesses its receipt."""
 
@@ -765,6 +777,7 @@ def is_live(row: Request) -> bool:
 class Funds(Contract, name="funds", version=1):
     """Programmes, budget lines, payees, requests, the bank's messages, and what came of the money."""
 
+    calendars = use(Calendars)
     money = use(Money)
     approvals = use(Approvals)
     documents = use(Documents)
@@ -791,16 +804,16 @@ class Funds(Contract, name="funds", version=1):
     rejections = (ReferenceUsed, TooLong, NotInRange, UnknownId, UnknownNumber, IdTaken, NotYours, SamePerson,
                   OtherProgramme, WrongDirection, LineSuspended, LineLapsed, NotLapsed, IdentityEnrolled,
                   PayeeNotVerified, AccountChanged, NoChange, PurposeDiffers, OverEntitlement, NothingToPay,
-                  OverAllocation, OverPayFirst, WrongStage, NotOverdue, HadPart, AlreadyResolved, StillMismatched,
-                  MoreThanPaid)
+                  OverAllocation, OverPayFirst, WrongStage, NotOverdue, NotExecuted, HadPart, AlreadyResolved,
+                  StillMismatched, MoreThanPaid)
 
     # The budget
 
     @command(role="administrator")
     def register_programme(self, programme: Code, supervisor: Code, bank: Code, currency: Code, debtor: Digest,
                            budget_policy: Code, request_policy: Code, pay_first_minor: NonNegative,
-                           regularise_ms: Positive, root: Code, purpose: Code, level: Code,
-                           lapses_at: Timestamp) -> None:
+                           regularise_ms: Positive, root: Code, purpose: Code, level: Code, lapses_at: Timestamp,
+                           calendar: Code | None = None) -> None:
         """Open a programme of the signer's organisation, with its root line.
 
         ``bank`` delivers its bank messages, ``supervisor`` watches it; the policies are the organisation's own.
@@ -810,7 +823,7 @@ class Funds(Contract, name="funds", version=1):
         authority = self.sender.organisation
         row = Programme(id=programme, authority=authority, supervisor=supervisor, bank=bank, currency=currency,
                         debtor=debtor, budget_policy=budget_policy, request_policy=request_policy,
-                        pay_first_minor=pay_first_minor, regularise_ms=regularise_ms, root=root)
+                        pay_first_minor=pay_first_minor, regularise_ms=regularise_ms, calendar=calendar, root=root)
         self.money.open_ledger(f"funds/{programme}", currency)
         self.money.open_account(f"funds/{programme}/{SOURCE}", f"funds/{programme}", OwnerKind.CONTRACT, "funds",
                                 Guard.NONE)
@@ -1101,8 +1114,12 @@ class Funds(Contract, name="funds", version=1):
         owner = self._programme(programme)
         require(not self.batches.exists(batch), IdTaken, id=batch)
         self._require_organisation(owner.authority)
-        require(execution_day >= self.now // DAY_MS, NotInRange, argument="execution_day", least=self.now // DAY_MS,
-                most=self.now // DAY_MS + 366)
+        earliest = self.now // DAY_MS
+        if owner.calendar is not None:
+            earliest = self.calendars.business_date(owner.calendar, self.now)
+        worked = owner.calendar is None or self.calendars.is_business_day(owner.calendar, execution_day)
+        require(worked and earliest <= execution_day <= earliest + EXECUTION_DAYS_MAX, NotExecuted, earliest=earliest,
+                latest=earliest + EXECUTION_DAYS_MAX)
         total = 0
         for number in requests:
             row = self._request(number)

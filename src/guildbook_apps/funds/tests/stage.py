@@ -11,8 +11,8 @@ ACTORS = {
     f"{AUTHORITY}/administrator": ["funds:administrator", "funds:treasurer", "approvals:policymaker"],
     f"{AUTHORITY}/second": ["approvals:policymaker", "funds:treasurer"],
     f"{AUTHORITY}/treasurer": ["funds:treasurer"],
-    f"{AUTHORITY}/budget-one": ["funds:budget"],
-    f"{AUTHORITY}/budget-two": ["funds:budget"],
+    f"{AUTHORITY}/budget-one": ["funds:budget", "calendars:keeper"],
+    f"{AUTHORITY}/budget-two": ["funds:budget", "calendars:keeper"],
     f"{AUTHORITY}/reviewer": ["funds:reviewer"],
     f"{AUTHORITY}/approver": ["funds:approver"],
     f"{AUTHORITY}/releaser": ["funds:releaser", "funds:resolver"],
@@ -53,7 +53,7 @@ def policies(authority: str = AUTHORITY) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def founded(currency: str = "CNY", **settings: Any) -> TestLedger:
+def founded(currency: str = "CNY", calendar: str | None = None, **settings: Any) -> TestLedger:
     """A ledger with the programme ``roofs``: a province, one county under it, and nothing appropriated."""
     stage = TestLedger(Funds, actors=ACTORS, **settings)
     for name, terms in policies():
@@ -63,7 +63,8 @@ def founded(currency: str = "CNY", **settings: Any) -> TestLedger:
     act(stage, "administrator").funds.register_programme(
         programme="roofs", supervisor=WATCH, bank=BANK, currency=currency, debtor=digest("debtor"),
         budget_policy="budget", request_policy="request", pay_first_minor=500_000, regularise_ms=3 * DAY_MS,
-        root="roofs/province", purpose="housing", level="province", lapses_at=stage.now + YEAR_MS)
+        root="roofs/province", purpose="housing", level="province", lapses_at=stage.now + YEAR_MS,
+        calendar=calendar)
     act(stage, "administrator").funds.admit_deliverer(programme="roofs", party="feed")
     act(stage, "treasurer").funds.open_line(
         line="roofs/heron", parent="roofs/province", organisation=COUNTY, level="county", purpose="housing",

@@ -290,6 +290,26 @@ def test_an_emergency_that_is_rejected_freezes_its_line_and_can_be_asked_for_aga
     submitted(stage)
 
 
+def test_files_are_executed_on_business_days_and_before_the_cut_off():
+    """2026-01-01 is a Thursday: the holiday, Friday, a weekend."""
+    stage = founded(calendar="lantern-days")
+    keeper = act(stage, "budget-one").calendars
+    keeper.draft_version(calendar="lantern-days", zone="Etc/UTC", weekend=[5, 6], hours=[[480, 960]],
+                         cut_off_minute=900, offsets=[[0, 0]], source="made up")
+    today = stage.now // DAY_MS
+    keeper.add_year(calendar="lantern-days", version=1, year=2026, closed=[today])
+    act(stage, "budget-two").calendars.publish_version(calendar="lantern-days", version=1)
+    request = approved(endowed(stage), submitted(stage))
+    release = {"programme": "roofs", "requests": [request], "file": digest("f")}
+    for closed in (today, today + 2, today + 3):
+        with refused("funds.not_executed", earliest=today + 1):
+            act(stage, "releaser").funds.release(batch="B", execution_day=closed, **release)
+    stage.advance(days=1, hours=15)
+    with refused("funds.not_executed", earliest=today + 4):
+        act(stage, "releaser").funds.release(batch="B", execution_day=today + 1, **release)
+    act(stage, "releaser").funds.release(batch="B", execution_day=today + 4, **release)
+
+
 def test_lost_bank_messages_are_made_up_for_by_the_statement(stage):
     request = approved(stage, submitted(stage))
     instructed(stage, request)
@@ -569,7 +589,7 @@ def test_only_approved_requests_are_released_once(stage):
     request = approved(stage, submitted(stage))
     with refused("funds.too_long", argument="requests"):
         instructed(stage)
-    with refused("funds.not_in_range", argument="execution_day"):
+    with refused("funds.not_executed"):
         act(stage, "releaser").funds.release(batch="B", programme="roofs", requests=[request], execution_day=1,
                                              file=digest("f"))
     instructed(stage, request)
