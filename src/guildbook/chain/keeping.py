@@ -107,6 +107,11 @@ def check_follows(view: View, block: Block, before: BlockID | None) -> None:
     stated = None if roots is None else application_hash(roots.state_root, roots.log_root, roots.log_size)
     for name, found, expected in (
         ("validators", header.validators_hash, validator_set_hash(view.validators(header.height))),
+        (
+            "next validators",
+            header.next_validators_hash,
+            validator_set_hash(view.validators(header.height + 1)),
+        ),
         ("application hash", header.app_hash, stated),
         ("last block", header.last_block_id, before),
     ):

@@ -54,6 +54,14 @@ CHANGES_KEPT_MAX = 4
 OUTCOME_NAMES = {Outcome.APPLIED: "applied", Outcome.REJECTED: "rejected", Outcome.INVALID: "invalid"}
 
 
+def _provable_height(view: View) -> int | None:
+    """The last height whose result a stored header states; None before the first block."""
+    head, kept = view.head, view.kept_height
+    if not kept:
+        return None
+    return kept if kept == head.height and not head.needs_proof_block else kept - 1
+
+
 class Declarations:
     """The contracts in force at some height, and their document."""
 
@@ -144,7 +152,7 @@ class LedgerReader:
             network=view.network,
             genesis_hash=self._genesis_hash,
             height=head.height,
-            provable_height=None if head.height == 0 else head.height - (1 if head.needs_proof_block else 0),
+            provable_height=_provable_height(view),
             time_ms=head.time_ns // 1_000_000,
             block_hash=head.block_hash.hex(),
             app_hash=head.app_hash.hex(),
