@@ -13,11 +13,14 @@ import pytest
 
 from guildbook.contract import Contract
 from guildbook.foundation import FOUNDATION
+from guildbook.foundation.approvals import Approvals
+from guildbook.foundation.calendars import Calendars
+from guildbook.foundation.cases import Cases
 from guildbook.foundation.consents import Consents
 from guildbook.foundation.documents import Documents
 from guildbook.foundation.messages import Messages
 
-CHECKED: tuple[type[Contract], ...] = (Consents, Documents, Messages)
+CHECKED: tuple[type[Contract], ...] = (Approvals, Calendars, Cases, Consents, Documents, Messages)
 WAYS_MAX = 4_096
 Way = tuple[str, ...]
 
