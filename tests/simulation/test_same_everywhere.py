@@ -14,6 +14,13 @@ from pathlib import Path
 
 import pytest
 
+import guildbook_apps
+from guildbook.testing.determinism import assert_runs_alike
+
+APPLICATIONS = Path(guildbook_apps.__file__).parent
+WORKLOADS = sorted(
+    one.parent.name for one in APPLICATIONS.glob("*/workload.py") if "\ndef run(" in one.read_text("utf-8")
+)
 TESTS = Path(__file__).parents[1]
 SECONDS_MAX = 60
 
@@ -94,3 +101,13 @@ def test_the_recursion_limit_changes_nothing(plain: list[str], tmp_path: Path) -
 
 def test_options_of_the_interpreter_change_nothing(plain: list[str], tmp_path: Path) -> None:
     assert run(tmp_path, options=("-P", "-s", "-B")) == plain
+
+
+def test_an_application_with_a_workload_is_among_those_that_are_run() -> None:
+    assert "points" in WORKLOADS
+
+
+@pytest.mark.parametrize("application", WORKLOADS)
+def test_the_workload_of_an_application_is_the_same_everywhere(application: str) -> None:
+    """A difference is told as block, transaction, row and field."""
+    assert_runs_alike("guildbook.testing.determinism:workload", [f"guildbook_apps.{application}.workload", "8"])

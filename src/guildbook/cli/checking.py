@@ -48,13 +48,19 @@ STOPPED = ("store.locked", "store.missing", "store.full", "store.read_only")
     examples=[
         "guildbook check alliance",
         "guildbook check alliance --quick",
+        "guildbook check alliance --determinism",
         "guildbook check alliance --json",
     ],
 )
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--quick", is_flag=True, help="Read everything and check blocks and roots, but do not replay.")
+@click.option(
+    "--determinism",
+    is_flag=True,
+    help="Replay in two interpreters with other hash seeds, time zones and locales too, and compare.",
+)
 @click.pass_obj
-def check(terminal: Terminal, folder: Path, quick: bool) -> int:
+def check(terminal: Terminal, folder: Path, quick: bool, determinism: bool) -> int:
     """Check the store of the stopped node in FOLDER down to every byte that matters.
 
     Verifies blocks, signatures and roots, runs all blocks again into a scratch store (in TMPDIR) and compares every
@@ -76,6 +82,9 @@ def check(terminal: Terminal, folder: Path, quick: bool) -> int:
             raise
         steps.append(_step("open" if not steps else "read", [_finding("store", error)]))
     found = [one for step in steps for one in step["findings"]]
+    if determinism and not found:
+        steps.append(_step("determinism", _gathered(_check_determinism(folder), "the runs")))
+        found = steps[-1]["findings"]
     seconds = round(time.monotonic() - started, 1)
     terminal.answer(
         {
@@ -239,6 +248,18 @@ def _check_roots(folder: Path, store: "RocksStore", registry: "Registry") -> Ite
     document = folder / GENESIS_FILE
     if document.exists() and read_genesis(document.read_bytes()).hash != ledger.genesis.hash:
         yield Finding(GENESIS_FILE, "it is not the document that the store was founded with")
+
+
+def _check_determinism(folder: Path) -> Iterator["Finding"]:
+    """Replay in interpreters that differ in what a contract must not depend on, and name where they part."""
+    from guildbook.chain.divergence import as_text
+    from guildbook.chain.replay import Finding
+    from guildbook.testing.determinism import compare_runs
+
+    parted = compare_runs("guildbook.testing.determinism:replayed", [str(folder.absolute())])
+    if parted is not None:
+        for line in as_text(parted, "one interpreter", "another"):
+            yield Finding(f"block {parted.height}", line)
 
 
 def _gathered(findings: Iterable["Finding"], where: str) -> list["Finding"]:

@@ -47,6 +47,7 @@ COMMANDS = {
     "governance": "guildbook.cli.governance",
     "check": "guildbook.cli.checking",
     "replay": "guildbook.cli.checking",
+    "diverge": "guildbook.cli.diverging",
     "backup": "guildbook.cli.saving",
     "restore": "guildbook.cli.saving",
     "snapshot": "guildbook.cli.snapshots",
