@@ -39,6 +39,15 @@ def test_what_is_frozen_is_refused_from_the_next_block_until_the_end(network, sc
     assert (row.ordered_by, row.until, row.lifted_at) == (("mill", "shop"), until, None)
 
 
+def test_a_freeze_is_told_before_arguments_and_permission_are_looked_at(network):
+    freeze(network, "contract", "units")
+    for units in (1, -1):
+        with refused("call.frozen"):
+            network.ledger.actor("guest/guest-clerk").units.issue("account", units)
+    with refused("call.unknown_command"):
+        network.ledger.actor("guest/guest-clerk").units.vanish()
+
+
 def test_a_freeze_is_as_narrow_as_it_says(network):
     issue(network, "port")
     freeze(network, "command", "units.move")

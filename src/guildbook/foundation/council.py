@@ -553,9 +553,9 @@ class Council(Contract, name="council", version=1):
         NotExpedited,
         RehearsalRange,
         NobodyVotes,
+        AlreadyDecided,
         NotTheProposer,
         NotAnElector,
-        AlreadyDecided,
         VotingOver,
         VotingOpen,
         NothingToRehearse,
@@ -566,8 +566,8 @@ class Council(Contract, name="council", version=1):
         TooLate,
         RehearsalsDiffer,
         DelegationRefused,
-        LastActiveMember,
         OrganisationNotActive,
+        LastActiveMember,
         NothingToFreeze,
         FrozenAlready,
         FrozenRecently,
@@ -692,9 +692,9 @@ class Council(Contract, name="council", version=1):
         """
         self._direct()
         row = self._proposal(proposal)
-        elector = self._elector(row)
         undecided = row.status is ProposalStatus.OPEN or row.status is ProposalStatus.PASSED
         require(undecided, AlreadyDecided, status=row.status)
+        elector = self._elector(row)
         require(row.rehearsal_to > 0, NothingToRehearse, proposal=proposal)
         same = (rehearsal_from, rehearsal_to) == (row.rehearsal_from, row.rehearsal_to)
         require(

@@ -353,9 +353,9 @@ class Parties(Contract, name="parties", version=1):
         UnknownParty,
         UnknownKey,
         OwnOrganisation,
-        DecidedByVote,
         OtherOrganisation,
         NotTheParty,
+        DecidedByVote,
         WrongStatus,
         OrganisationExists,
         PartyExists,
@@ -393,11 +393,11 @@ class Parties(Contract, name="parties", version=1):
         administrator's key's signature of its possession statement.
         """
         self._require_direct()
+        for permission in permissions:
+            self._require_own_to_give(organisation, permission)
         require(not self.organisations.exists(organisation), OrganisationExists, organisation=organisation)
         require(not self.parties.exists(administrator), PartyExists, party=administrator)
         self._require_permissions(permissions)
-        for permission in permissions:
-            self._require_own_to_give(organisation, permission)
         self._require_new_key(administrator, public_key, proof)
 
         self._insert_organisation(organisation, name, jurisdiction, (ADMIN, *permissions))
@@ -432,9 +432,9 @@ class Parties(Contract, name="parties", version=1):
         """Let an organisation give ``permission`` to its parties."""
         self._require_direct()
         row = self._organisation(organisation)
+        self._require_own_to_give(organisation, permission)
         require(row.status is not Status.CLOSED, WrongStatus, status=row.status)
         self._require_permissions((permission,))
-        self._require_own_to_give(organisation, permission)
         self._grant_to_organisation(organisation, permission)
 
     @command(role="registrar")
