@@ -110,6 +110,11 @@ def test_the_genesis_founds_a_ledger_with_one_validator_for_each_member_and_none
     assert sorted(one.organisation for one in genesis.validators) == sorted(MEMBERS)
     assert {one.id for one in genesis.organisations} == {*MEMBERS, OBSERVER}
     assert genesis.parameters == {"events_max": 500}
+    assert genesis.engine == "cometbft"
+    assert {one.id: one.member_class for one in genesis.organisations} == {
+        **dict.fromkeys(MEMBERS, "member"),
+        OBSERVER: "",
+    }
     assert [(one.organisation, one.observer) for one in peers.nodes] == [
         *((name, False) for name in MEMBERS),
         (OBSERVER, True),
@@ -270,6 +275,8 @@ def test_an_address_is_refused(address):
         ({"members": [PROPOSAL.members[0], PROPOSAL.members[0]]}, "twice"),
         ({"members": [msgspec.structs.replace(PROPOSAL.members[0], power=0)]}, "no voting power"),
         ({"members": [msgspec.structs.replace(PROPOSAL.members[0], name="")]}, "0 characters"),
+        ({"members": [msgspec.structs.replace(PROPOSAL.members[0], member_class="a b")]}, "member class"),
+        ({"members": [msgspec.structs.replace(PROPOSAL.members[0], affiliation="a b")]}, "affiliation"),
         ({"members": [msgspec.structs.replace(PROPOSAL.members[0], organisation="a b")]}, "a b"),
         ({"members": [msgspec.structs.replace(PROPOSAL.members[0], permissions=["x"])]}, "permission"),
         ({"parameters": {"events_max": 1}}, "events_max = 1"),

@@ -60,6 +60,9 @@ class ProposedContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ProposedMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An organisation that is asked to take part: with a vote, and a validator of this power, or as an observer, whose
     node follows and answers without one. ``permissions`` (``contract:role``) bound those of its parties.
+
+    ``member_class`` is the class in which it votes on the network's affairs, ``affiliation`` the group that it has one
+    vote with (empty: on its own); an observer has neither.
     """
 
     organisation: str
@@ -68,6 +71,8 @@ class ProposedMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     permissions: list[str]
     observer: bool = False
     power: int = 1
+    member_class: str = "member"
+    affiliation: str = ""
 
 
 class Proposal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -229,6 +234,8 @@ def check_proposal(proposal: Proposal) -> None:
         for member in proposal.members:
             check_code(member.organisation, "organisation")
             check_code(member.jurisdiction, "jurisdiction")
+            check_code(member.member_class, "member class")
+            check_code(member.affiliation or member.organisation, "affiliation")
             for permission in member.permissions:
                 check_permission(permission)
     except GuildbookError as error:
@@ -472,7 +479,8 @@ def _organisation(member: ProposedMember, join: Join) -> GenesisOrganisation:
             GenesisParty(one.id, one.kind, one.name, one.key, sorted(set(one.permissions)))
             for one in sorted(join.parties, key=lambda one: one.id)
         ],
-        "" if member.observer else "member",
+        "" if member.observer else member.member_class,
+        "" if member.observer else member.affiliation,
     )
 
 
