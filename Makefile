@@ -1,7 +1,7 @@
 # Every target makes what it needs; none needs another to have been run before. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup cometbft demo test test-long check lint types imports bench docs messages new-app lock clean clean-all
+.PHONY: help setup cometbft demo demo-network test test-long check lint types imports bench docs messages new-app lock clean clean-all
 export PYTHON
 
 PY := .venv/bin/python
@@ -9,7 +9,7 @@ GUILDBOOK := .venv/bin/guildbook
 WORKERS ?= 2
 
 help:  ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## Make or mend .venv: locked versions, checked hashes; quick when nothing changed
 	@scripts/setup
@@ -21,6 +21,11 @@ demo: setup  ## A points alliance from start to proof, in seconds once set up; i
 	@out=build/points-demo; number=2; \
 	while [ -e "$$out" ]; do out=build/points-demo-$$number; number=$$((number + 1)); done; \
 	$(GUILDBOOK) demo points --out "$$out"
+
+demo-network: setup  ## A network of four members and an observer on this machine, with the points alliance across them
+	@out=build/network-demo; number=2; \
+	while [ -e "$$out" ]; do out=build/network-demo-$$number; number=$$((number + 1)); done; \
+	$(GUILDBOOK) network demo points --out "$$out"
 
 test: check  ## Everything that must hold: lint, types, imports, then the tests (without the long ones)
 	@$(PY) scripts/obtain_cometbft.py --try

@@ -98,7 +98,7 @@ def _options(function: Callable[..., Any]) -> list[click.Parameter]:
 
 def _runner(name: str, module: types.ModuleType) -> Callable[..., None]:
     def run(terminal: Terminal, out_dir: Path | None, **options: Any) -> None:
-        target = out_dir if out_dir is not None else _free_folder(f"{name}-demo")
+        target = out_dir if out_dir is not None else free_folder(f"{name}-demo")
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise GuildbookError(
                 "store.not_empty",
@@ -123,7 +123,7 @@ def _runner(name: str, module: types.ModuleType) -> Callable[..., None]:
     return run
 
 
-def _free_folder(name: str) -> Path:
+def free_folder(name: str) -> Path:
     """``name``, or with a number behind it if there is such a folder."""
     for number in range(1, FOLDERS_MAX):
         path = Path(name if number == 1 else f"{name}-{number}")

@@ -23,7 +23,7 @@ FILE_SIZE_BYTES_MAX = 16 << 20
 
 @click.group(
     cls=Group,
-    modules={"doctor": "guildbook.cli.network_doctor"},
+    modules={"doctor": "guildbook.cli.network_doctor", "demo": "guildbook.cli.network_demo"},
     epilog="Founding with real members, step by step: docs/how-to/network.md.",
 )
 def network() -> None:

@@ -51,6 +51,11 @@ def run(terminal: Terminal, folder: Path, port: int | None, host: str | None) ->
     if http:
         config = msgspec.structs.replace(config, http=msgspec.structs.replace(config.http, **http))
     configure_logging(config.log)
+    if config.engine.kind == "cometbft" and config.network.start and place.peers.exists():
+        from guildbook.engine.cometbft.binary import obtain_binary
+
+        with terminal.stages() as progress:
+            obtain_binary(progress=progress)
     try:
         node = open_node(folder, config)
     except GuildbookError as error:

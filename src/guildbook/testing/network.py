@@ -58,6 +58,22 @@ QUICK: Mapping[str, Any] = {
 """Settings of nodes of which many share one machine for a short time."""
 
 
+Stages = Callable[[str, int, int], None]
+"""Told (stage, done, total) as work goes on."""
+
+
+class Played(msgspec.Struct):
+    """What was played on a network: how many transactions in how many seconds, refusals by code, a transaction (its id)
+    whose receipt is worth proving, and whatever its audit needs to remember.
+    """
+
+    transactions: int
+    seconds: float
+    refusals: dict[str, int]
+    proven: bytes
+    memory: Any = None
+
+
 class Organisation(msgspec.Struct, frozen=True):
     """An organisation of a local network: its parties with their permissions, and whether it only observes."""
 
