@@ -61,6 +61,7 @@ def test_the_same_transaction_through_two_members_is_applied_once(network):
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.map(lambda one: one.submit(envelope), (client, moss.client("clerk-moss")))
     assert first == second
+    network.wait_height(first.height)
     assert {held(one, "twice") for one in network.validators} == {7}
 
 
@@ -160,6 +161,17 @@ def test_an_engine_that_is_killed_is_started_again_by_its_node(network):
     lantern.wait_ready()
     assert issue(lantern, "again", 2).outcome == "applied"
     network.same_roots()
+
+
+def test_an_observer_that_comes_later_fetches_all_and_agrees(network):
+    receipt = issue(network.node("anchor"), "before", 5)
+    late = network.add_observer("late")
+    late.start()
+    late.wait_ready()
+    late.wait_height(receipt.height)
+    assert held(late, "before") == 5
+    network.same_roots()
+    assert proven(network, late, receipt).height == receipt.height
 
 
 def test_all_stop_well_and_nothing_is_left_running(network):

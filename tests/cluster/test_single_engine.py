@@ -53,10 +53,14 @@ def require_sound(node: NetworkNode) -> None:
 def test_what_is_submitted_is_answered_proven_and_survives_both(node):
     receipts = [decode_receipt(one) for one in node.send(0, 30)]
     assert [one.outcome for one in receipts[:4]] == [Outcome.APPLIED] * 3 + [Outcome.REJECTED]
-    assert [decode_receipt(one) for one in node.send(0, 30)] == receipts, "the same bytes have the first receipt"
+    assert [decode_receipt(one) for one in node.send(0, 30)] == receipts, (
+        "the same bytes have the first receipt"
+    )
     stranger = build_transaction(NETWORK, key_of("nobody"), 50, bytes(8), [("units", "issue", ["x", 1])])
     late = build_transaction(NETWORK, key_of("mill/anna"), 0, bytes(8), [("units", "issue", ["x", 1])])
-    told = [one.error.code if one.error else "" for one in node.engine.submit([stranger, late]).result(WAIT_S)]
+    told = [
+        one.error.code if one.error else "" for one in node.engine.submit([stranger, late]).result(WAIT_S)
+    ]
     assert told == ["transaction.unknown_key", "transaction.expired"]
 
     prover = Prover(LedgerReader(node.ledger))
@@ -117,7 +121,9 @@ def test_a_node_that_is_killed_under_load_has_what_it_acknowledged(tmp_path):
     node = NetworkNode(tmp_path, program)
     try:
         view = node.ledger.view()
-        assert all(view.location(decode_transaction(envelope(number)).id) is not None for number in acknowledged)
+        assert all(
+            view.location(decode_transaction(envelope(number)).id) is not None for number in acknowledged
+        )
         node.start()
         node.send(max(acknowledged) + 100, 5)
         require_sound(node)
@@ -146,7 +152,9 @@ def test_a_block_of_many_bundles_is_answered_in_full(node):
     again = node.engine.submit([envelope(number) for number in range(600, 1_300)])
     ids = [one.transaction for one in first.result(WAIT_S)]
     assert len(set(ids)) == 1_200
-    assert [one.receipt for one in first.result()[600:]] == [one.receipt for one in again.result(WAIT_S)[:600]]
+    assert [one.receipt for one in first.result()[600:]] == [
+        one.receipt for one in again.result(WAIT_S)[:600]
+    ]
     assert node.engine.pending == 0
     assert time.monotonic() - began < WAIT_S
     require_sound(node)

@@ -211,6 +211,28 @@ def test_accepting_makes_a_node_of_the_folder(run, accepted):
     ).status in (2, 5)
 
 
+def test_an_observer_joins_later_with_the_files_of_any_member(run, accepted):
+    files = ["--genesis", "moss/genesis.json", "--peers", "moss/peers.json"]
+    words = ["network", "observe", "late", *files, "--address", "127.0.0.1:9", "--organisation", "late"]
+    ran = run(*words, "--hash", "00" * 32)
+    assert (ran.status, "do not go on" in ran.err) == (2, True)
+    assert not Path("late").exists()
+    made = run.done(*words, "--hash", accepted, "--json").document
+    folder = NodeFolder(Path("late"))
+    assert stored_genesis(folder).hash.hex() == accepted
+    own = read_peers(folder.peers.read_bytes()).nodes[-1]
+    assert (own.id, own.observer, own.p2p_address) == (made["id"], True, "127.0.0.1:9")
+    assert told(examine(folder.path), "node key").state == "ok"
+    assert "observer" in told(examine(folder.path), "validator key").found
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    assert run(*words, "--hash", accepted).status == 5
+    Path("other.json").write_bytes(
+        msgspec.structs.replace(read_peers(folder.peers.read_bytes()), genesis_hash="00" * 32).to_json()
+    )
+    words = [*words[:2], "later", *words[3:6], "other.json", *words[7:]]
+    assert run(*words, "--hash", accepted).status == 2
+
+
 # the doctor
 
 

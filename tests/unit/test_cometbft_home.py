@@ -36,7 +36,7 @@ from guildbook.engine.cometbft.home import (
     write_home,
 )
 from guildbook.engine.cometbft.process import EngineProcess
-from guildbook.engine.cometbft.rpc import EngineRpc
+from guildbook.engine.cometbft.view import EngineView
 from guildbook.primitives.cometbft import consensus_params_hash, parse_time
 from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.keys import SigningKey, key_text
@@ -106,8 +106,8 @@ def test_the_engine_starts_with_it_and_makes_blocks(tmp_path, version, monkeypat
         status = when_at(home, engine, 2)
         assert (status.network, status.version, status.power) == ("harbour-net", version, 7)
         assert status.id == node_id(NODE)
-        header = EngineRpc(home).ask("block", height="1")["block"]["header"]
-        assert EngineRpc(home).peers() == []
+        header = EngineView(home).ask("block", height="1")["block"]["header"]
+        assert EngineView(home).peers() == []
         assert bytes.fromhex(header["consensus_hash"]) == consensus_params_hash(67_108_864, -1)
         assert header["version"]["block"] == "11"
         assert header["chain_id"] == "harbour-net"
@@ -133,7 +133,7 @@ def when_at(home: EngineHome, engine: EngineProcess, height: int):
     while time.monotonic() < deadline:
         assert engine.running, engine.failure
         with contextlib.suppress(GuildbookError):
-            status = EngineRpc(home).status()
+            status = EngineView(home).status()
             if status.height >= height:
                 return status
         engine.wait(0.05)

@@ -16,7 +16,7 @@ import pytest
 from guildbook.engine.cometbft import process as module
 from guildbook.engine.cometbft.home import EngineHome
 from guildbook.engine.cometbft.process import EngineProcess
-from guildbook.engine.cometbft.rpc import EngineRpc
+from guildbook.engine.cometbft.view import EngineView
 from guildbook.primitives.errors import GuildbookError
 
 WAIT_S = 30
@@ -216,5 +216,5 @@ def test_a_socket_that_a_killed_one_left_is_removed(engine, tmp_path):
 @pytest.mark.parametrize("folder", ["", "nowhere"])
 def test_an_engine_that_does_not_run_does_not_answer(tmp_path, folder):
     with pytest.raises(GuildbookError) as caught:
-        EngineRpc(EngineHome(tmp_path / folder)).status()
+        EngineView(EngineHome(tmp_path / folder)).status()
     assert caught.value.code == "engine.unreachable"

@@ -339,14 +339,7 @@ def accept(
             f"{folder} has {len(own)} joins",
             hint="name the folder that guildbook network join made",
         )
-    if made.hash.hex() != agreed:
-        raise GuildbookError(
-            "network.mismatch",
-            f"the genesis of these joins has the hash {made.hash.hex()}, and the members agreed on {agreed}",
-            hint="find out with the other members whose join differs; do not go on",
-            found=made.hash.hex(),
-            agreed=agreed,
-        )
+    _require_hash(made, agreed, "find out with the other members whose join differs; do not go on")
     applications = read_proposal(_read(folder / PROPOSAL_FILE)).applications
     accept_genesis(folder, made, peers, own[0], applications=applications, http_port=port, p2p_listen=listen)
     terminal.answer(
@@ -359,6 +352,110 @@ def accept(
             f"  guildbook run {folder}",
         ],
     )
+
+
+@network.command(
+    cls=Command,
+    examples=[
+        "guildbook network observe watch --genesis genesis.json --peers peers.json --hash 5f1c...09 --address w:26656",
+    ],
+)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--genesis",
+    "genesis_file",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The genesis document, from any member.",
+)
+@click.option(
+    "--peers",
+    "peers_file",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The list of peers, from any member.",
+)
+@click.option(
+    "--hash",
+    "agreed",
+    required=True,
+    metavar="HASH",
+    help="The genesis hash, from another member than the files.",
+)
+@click.option("--address", required=True, metavar="HOST:PORT", help="Where the other nodes reach yours.")
+@click.option(
+    "--organisation", default="observer", show_default=True, metavar="ID", help="A name for the peers."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), metavar="PORT", help="The port of your node's interface."
+)
+@click.option(
+    "--passphrase",
+    "wanted",
+    is_flag=True,
+    help="Encrypt the key files; asks, or takes GUILDBOOK_KEY_PASSPHRASE.",
+)
+@click.pass_obj
+def observe(
+    terminal: Terminal,
+    folder: Path,
+    genesis_file: Path,
+    peers_file: Path,
+    agreed: str,
+    address: str,
+    organisation: str,
+    port: int | None,
+    wanted: bool,
+) -> None:
+    """Make a node, in the new FOLDER, that follows a network which was founded before, without a vote.
+
+    It fetches all blocks from the members' nodes and runs them itself. The members may vote its validator in later.
+    """
+    from guildbook.chain.genesis import read_genesis
+    from guildbook.client.keyfile import read_key
+    from guildbook.node.joining import read_peers
+    from guildbook.node.member import observe as make_observer
+    from guildbook.primitives.keys import key_text
+
+    made = read_genesis(_read(genesis_file))
+    _require_hash(made, agreed, "ask several members for the hash; do not go on")
+    passphrase = _new_passphrase() if wanted else None
+    entry = make_observer(
+        folder,
+        made,
+        read_peers(_read(peers_file)),
+        organisation,
+        address,
+        http_port=port,
+        passphrase=passphrase,
+    )
+    validator = key_text(read_key(folder / "keys" / "validator.key", passphrase).public_key)
+    terminal.answer(
+        {
+            "folder": str(folder),
+            "network": made.network,
+            "genesis_hash": agreed,
+            "id": entry.id,
+            "validator": validator,
+        },
+        [
+            f"{folder} is a node of {made.network} that observes",
+            f"node: {entry.id}@{address}",
+            f"validator key, for a vote that admits it: {validator}",
+            f"next: guildbook run {folder}",
+        ],
+    )
+
+
+def _require_hash(made: "Genesis", agreed: str, hint: str) -> None:
+    if made.hash.hex() != agreed:
+        raise GuildbookError(
+            "network.mismatch",
+            f"this genesis has the hash {made.hash.hex()}, and the members agreed on {agreed}",
+            hint=hint,
+            found=made.hash.hex(),
+            agreed=agreed,
+        )
 
 
 def _collected(proposal: bytes, joins: tuple[Path, ...]) -> "tuple[Genesis, Peers]":

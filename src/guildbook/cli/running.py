@@ -55,7 +55,7 @@ def run(terminal: Terminal, folder: Path, port: int | None, host: str | None) ->
         from guildbook.engine.cometbft.binary import obtain_binary
 
         with terminal.stages() as progress:
-            obtain_binary(progress=progress)
+            obtain_binary(config.network.version, progress)
     try:
         node = open_node(folder, config)
     except GuildbookError as error:

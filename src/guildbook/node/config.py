@@ -131,6 +131,10 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Whether the node runs CometBFT beside it; false where a supervisor runs it."
         ),
     ] = True
+    version: Annotated[
+        typing.Literal["0.39.4", "0.38.25"],
+        msgspec.Meta(description="The CometBFT that the node runs; members may run either."),
+    ] = "0.39.4"
     p2p_listen: Annotated[str, _text("Address and port on which the engine listens for the other nodes.")] = (
         "0.0.0.0:26656"
     )

@@ -28,12 +28,11 @@ from guildbook.client.keyfile import read_key
 from guildbook.engine.cometbft.binary import find_binary
 from guildbook.engine.cometbft.home import (
     EngineHome,
-    HomeSettings,
     config_values,
     engine_address,
     genesis_document,
 )
-from guildbook.engine.cometbft.rpc import EnginePeer, EngineRpc, EngineStatus
+from guildbook.engine.cometbft.view import EnginePeer, EngineStatus, EngineView
 from guildbook.foundation import FOUNDATION
 from guildbook.node.config import NodeConfig, read_config
 from guildbook.node.folder import NodeFolder, running_node, stored_genesis
@@ -104,7 +103,7 @@ def examine(
     patient = Patient(folder, config, genesis, peers, own)
     findings += _modes(folder)
     findings += _agreed(patient)
-    findings += _program()
+    findings += _program(config.network.version)
     findings += _configuration(patient)
     findings += _machine(patient)
     status, connected, told = _engine(patient)
@@ -223,8 +222,7 @@ def _store_genesis(folder: NodeFolder) -> Genesis | None:
 # this machine --------------------------------------------------------------------------------------------------------
 
 
-def _program() -> Iterator[Finding]:
-    version = HomeSettings().version
+def _program(version: str) -> Iterator[Finding]:
     try:
         program = find_binary(version)
     except GuildbookError as error:
@@ -319,7 +317,7 @@ def _engine(patient: Patient) -> tuple[EngineStatus | None, list[EnginePeer], li
             [Finding("node", "warning", "stopped", f"start it: guildbook run {patient.folder.path}")],
         )
     found = [Finding("node", "ok", f"runs as process {running.pid} at {running.url}")]
-    rpc = EngineRpc(patient.home, TIMEOUT_S)
+    rpc = EngineView(patient.home, TIMEOUT_S)
     try:
         status, peers = rpc.status(), rpc.peers()
     except GuildbookError as error:

@@ -1,20 +1,24 @@
 """A member's node of a network: made of what the members agreed on, with its engine beside it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from guildbook.chain.genesis import Genesis
 from guildbook.chain.head import application_hash
 from guildbook.chain.ledger import Ledger
+from guildbook.client.keyfile import new_key, write_key
 from guildbook.engine.cometbft.binary import obtain_binary
 from guildbook.engine.cometbft.home import EngineHome, HomeSettings, Timing, engine_address, write_home
 from guildbook.engine.cometbft.supervisor import EngineSupervisor
 from guildbook.node.config import BadConfiguration, NodeConfig
-from guildbook.node.folder import NodeFolder, complete_node
+from guildbook.node.folder import FOLDER_MODE, NodeFolder, complete_node
 from guildbook.node.joining import Join, NodeEntry, Peers, entry_of, is_address, read_peers
 from guildbook.primitives.errors import GuildbookError
+from guildbook.primitives.identifiers import check_code
 from guildbook.primitives.keys import SigningKey
 
 _log = logging.getLogger("guildbook.node")
@@ -57,11 +61,60 @@ def accept_genesis(
     complete_node(path, genesis, settings=chosen, files={NodeFolder(path).peers.name: peers.to_json()})
 
 
+def observe(
+    path: Path,
+    genesis: Genesis,
+    peers: Peers,
+    organisation: str,
+    p2p_address: str,
+    *,
+    http_port: int | None = None,
+    passphrase: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> NodeEntry:
+    """Make, in the new folder ``path``, a node that follows a network which was founded before, without a vote.
+
+    Its keys are drawn here. It fetches all blocks from its peers; ``organisation`` is a name for them. Its validator
+    key is for the day on which the members vote it in. Gives its entry, for the list of peers of whoever keeps one.
+    Raises as ``accept_genesis``; ``network.mismatch`` when ``peers`` is of another genesis.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise GuildbookError(
+            "store.not_empty", f"{path} holds something already", hint="name a new folder", path=str(path)
+        )
+    if peers.genesis_hash != genesis.hash.hex():
+        raise GuildbookError(
+            "network.mismatch",
+            f"the list of peers is of the genesis {peers.genesis_hash}, and not of {genesis.hash.hex()}",
+            hint="ask for both files at the same member",
+        )
+    check_code(organisation, "organisation")
+    if not is_address(p2p_address):
+        raise BadConfiguration(f"{p2p_address!r} is no address", "give host:port", name="network.p2p_listen")
+    validator, node = new_key(), new_key()
+    entry = NodeEntry(organisation, engine_address(node.public_key).hex(), p2p_address, "", True)
+    folder = NodeFolder(path)
+    folder.keys.mkdir(mode=FOLDER_MODE, parents=True)
+    path.chmod(FOLDER_MODE)
+    for place, key in ((folder.validator_key, validator), (folder.node_key, node)):
+        write_key(place, key, passphrase)
+    known = msgspec.structs.replace(peers, nodes=[*peers.nodes, entry])
+    chosen: dict[str, Any] = {
+        "engine.kind": "cometbft",
+        "network.p2p_listen": f"0.0.0.0:{p2p_address.rpartition(':')[2]}",
+        **({} if http_port is None else {"http.port": http_port}),
+        **(settings or {}),
+    }
+    complete_node(path, genesis, settings=chosen, files={folder.peers.name: known.to_json()})
+    return entry
+
+
 def home_settings(config: NodeConfig, own: NodeEntry | None) -> HomeSettings:
     """What the engine is told, from the node's configuration and its own entry among the peers."""
     network = config.network
     return HomeSettings(
         name=own.organisation if own is not None else "guildbook",
+        version=network.version,
         p2p_listen=network.p2p_listen,
         p2p_address=own.p2p_address if own is not None else "",
         rpc_listen=network.rpc_listen,
@@ -118,12 +171,14 @@ def genesis_app_hash(ledger: Ledger) -> bytes:
     return application_hash(roots.state_root, roots.log_root, roots.log_size)
 
 
-def engine_beside(home: EngineHome, on_halt: Callable[[GuildbookError], None]) -> EngineSupervisor:
+def engine_beside(
+    home: EngineHome, version: str, on_halt: Callable[[GuildbookError], None]
+) -> EngineSupervisor:
     """The engine of ``home``, not yet started; its program is built first where it is not on this machine.
 
     Raises GuildbookError ``engine.missing`` or ``engine.wrong_version``.
     """
-    return EngineSupervisor(obtain_binary(progress=_logged), home, on_halt=on_halt)
+    return EngineSupervisor(obtain_binary(version, _logged), home, on_halt=on_halt)
 
 
 def _logged(stage: str, done: int, total: int) -> None:

@@ -336,7 +336,7 @@ class Node:
             return
         home = prepare_engine(self.folder, self.config, self.ledger, self._key, self._node_key)
         if self.config.network.start:
-            self.consensus = engine_beside(home, self._on_halt)
+            self.consensus = engine_beside(home, self.config.network.version, self._on_halt)
             self.consensus.start()
 
     def _announce(self) -> None:

@@ -41,7 +41,7 @@ from guildbook.node.joining import (
     make_join,
     make_proposal,
 )
-from guildbook.node.member import accept_genesis
+from guildbook.node.member import accept_genesis, observe
 from guildbook.primitives.errors import GuildbookError
 
 READY_TIMEOUT_S = 120.0
@@ -127,7 +127,7 @@ class LocalNode:
     def start(self) -> None:
         """Start it; returns at once. ``wait_ready`` waits until it takes transactions."""
         assert not self.running, f"{self} runs already"
-        self._told_to_stop = False
+        self._told_to_stop, self.url = False, ""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
                 [sys.executable, "-m", "guildbook.cli.main", "run", str(self.path)],
@@ -195,6 +195,8 @@ class LocalNode:
         with the node.
         """
         name = party or ""
+        if not self.url:
+            self.wait_answering()
         if name not in self._clients:
             key = None if party is None else read_key(self.path / "keys" / f"{party}.key")
             self._clients[name] = Client(self.url, key, timeout_s=timeout_s)
@@ -326,6 +328,17 @@ class LocalNetwork:
                 settings={**QUICK, **(settings or {})},
             )
         return cls(genesis, peers, [LocalNode(one, folder / one.id, environment) for one in organisations])
+
+    def add_observer(self, name: str) -> LocalNode:
+        """One more node, without a vote, that is not started and knows nothing but the genesis and the peers."""
+        sample = self.nodes[0]
+        (port,) = free_ports(1)
+        path = sample.path.with_name(name)
+        observe(path, self.genesis, self.peers, name, f"127.0.0.1:{port}",
+                settings={**QUICK, "network.p2p_listen": f"127.0.0.1:{port}"})  # fmt: skip
+        made = LocalNode(Organisation(name, observer=True), path, sample._environment)
+        self.nodes.append(made)
+        return made
 
     def node(self, organisation: str) -> LocalNode:
         """The node of this organisation."""

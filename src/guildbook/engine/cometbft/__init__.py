@@ -7,16 +7,16 @@ interface, ``guildbook.engine.abci``. Nothing in here decides what a transaction
 from guildbook.engine.cometbft.binary import COMPATIBLE, PINNED, find_binary, obtain_binary
 from guildbook.engine.cometbft.home import EngineHome, Peer, Timing, engine_address, write_home
 from guildbook.engine.cometbft.process import EngineProcess
-from guildbook.engine.cometbft.rpc import EngineRpc
 from guildbook.engine.cometbft.supervisor import EngineSupervisor
+from guildbook.engine.cometbft.view import EngineView
 
 __all__ = [
     "COMPATIBLE",
     "PINNED",
     "EngineHome",
     "EngineProcess",
-    "EngineRpc",
     "EngineSupervisor",
+    "EngineView",
     "Peer",
     "Timing",
     "engine_address",
