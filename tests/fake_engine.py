@@ -7,9 +7,11 @@ applies the same blocks directly: whatever is asked and however often, both must
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +23,7 @@ from guildbook.chain.misbehaviour import misbehaviour_of
 from guildbook.chain.transition import BlockInput
 from guildbook.chain.validators import Updates
 from guildbook.engine.abci import messages_pb2 as pb
+from guildbook.engine.abci.server import encode_frame
 from guildbook.primitives import cometbft as comet
 from guildbook.primitives import protobuf
 from guildbook.primitives.keys import SigningKey, key_text
@@ -70,6 +73,40 @@ class MadeBlock:
     data: bytes
     id: comet.BlockID
     commit: comet.Commit
+
+
+class Connection:
+    """One of the engine's connections, as a blocking client."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(str(path))
+        self.file = self.socket.makefile("rb")
+
+    def send(self, *requests: pb.Request) -> None:
+        self.socket.sendall(b"".join(encode_frame(one.SerializeToString()) for one in requests))
+
+    def receive(self) -> pb.Response:
+        size = shift = 0
+        while True:
+            octet = self.file.read(1)
+            if not octet:
+                raise EOFError
+            size |= (octet[0] & 0x7F) << shift
+            shift += 7
+            if octet[0] < 0x80:
+                return pb.Response.FromString(self.file.read(size))
+
+    def ask(self, request: pb.Request) -> pb.Response:
+        self.send(request, pb.Request(flush=pb.RequestFlush()))
+        answer = self.receive()
+        assert self.receive().HasField("flush")
+        return answer
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
 
 
 class FakeEngine:

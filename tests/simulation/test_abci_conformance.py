@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from fake_engine import REGISTRY, VALIDATORS, FakeEngine, founded, several_validators
+from fake_engine import REGISTRY, VALIDATORS, Connection, FakeEngine, founded, several_validators
 from guildbook.chain.bundle import encode_bundle
 from guildbook.chain.keeping import kept_writes
 from guildbook.chain.ledger import Ledger
@@ -22,7 +22,7 @@ from guildbook.chain.replay import check_chain, compare, replay
 from guildbook.chain.transaction import Envelope, build_transaction
 from guildbook.engine.abci import messages_pb2 as pb
 from guildbook.engine.abci.application import Application, Halted
-from guildbook.engine.abci.server import SOCKET_MODE, AbciServer, encode_frame
+from guildbook.engine.abci.server import SOCKET_MODE, AbciServer
 from guildbook.engine.signatures import SignatureChecker
 from guildbook.primitives.canonical import encode
 from guildbook.primitives.cometbft import ABSENT, NO_BLOCK, CometError
@@ -242,40 +242,6 @@ TestCourse = Course.TestCase
 
 
 # the same over the real socket -----------------------------------------------------------------------------------
-
-
-class Connection:
-    """One of the engine's connections, as a blocking client."""
-
-    def __init__(self, path: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(20)
-        self.socket.connect(str(path))
-        self.file = self.socket.makefile("rb")
-
-    def send(self, *requests: pb.Request) -> None:
-        self.socket.sendall(b"".join(encode_frame(one.SerializeToString()) for one in requests))
-
-    def receive(self) -> pb.Response:
-        size = shift = 0
-        while True:
-            octet = self.file.read(1)
-            if not octet:
-                raise EOFError
-            size |= (octet[0] & 0x7F) << shift
-            shift += 7
-            if octet[0] < 0x80:
-                return pb.Response.FromString(self.file.read(size))
-
-    def ask(self, request: pb.Request) -> pb.Response:
-        self.send(request, pb.Request(flush=pb.RequestFlush()))
-        answer = self.receive()
-        assert self.receive().HasField("flush")
-        return answer
-
-    def close(self) -> None:
-        self.file.close()
-        self.socket.close()
 
 
 class Served:

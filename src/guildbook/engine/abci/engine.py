@@ -330,10 +330,10 @@ class NetworkEngine:
             else:
                 self._later(chosen, str(refused))
             return
-        if found["code"] == CHECK_OK:
+        if found.get("code") == CHECK_OK:
             self._under_way(chosen)
         else:
-            self._divide(self._still_wanted(chosen), found.get("log", ""))
+            self._divide(self._still_wanted(chosen), str(found.get("log", "")))
 
     def _under_way(self, chosen: list[Pending]) -> None:
         with self._desk.wake:

@@ -13,7 +13,7 @@ from typing import Any
 from guildbook.chain.keeping import heights_to_keep, kept_writes
 from guildbook.chain.ledger import Ledger
 from guildbook.engine.abci.rpc import EngineRpc, Question, RpcRefused
-from guildbook.primitives.cometbft import NO_BLOCK, BlockID, block_from_json, commit_from_json
+from guildbook.primitives.cometbft import NO_BLOCK, Block, BlockID, Commit, block_from_json, commit_from_json
 from guildbook.primitives.errors import GuildbookError
 
 BLOCKS_PER_EXCHANGE = 4
@@ -99,8 +99,8 @@ class BlockKeeper:
                 return
 
     def _ask_status(self) -> None:
-        found = self._rpc.ask("status")
-        self.catching_up = bool(found["sync_info"]["catching_up"])
+        found = self._rpc.ask("status").get("sync_info")
+        self.catching_up = isinstance(found, dict) and bool(found.get("catching_up"))
 
     def _keep(self) -> bool:
         """Keep all that the engine has; returns whether something is left."""
@@ -150,5 +150,9 @@ class BlockKeeper:
                 return True
 
 
-def _read(block: Any, commit: Any) -> tuple[Any, Any]:
-    return block_from_json(block["block"]), commit_from_json(commit["signed_header"]["commit"])
+def _read(block: Any, commit: Any) -> tuple[Block, Commit]:
+    """The block and commit in the engine's two answers; raises CometError."""
+    signed = commit.get("signed_header")
+    return block_from_json(block.get("block")), commit_from_json(
+        signed.get("commit") if isinstance(signed, dict) else None
+    )

@@ -92,12 +92,13 @@ class EngineRpc:
             ) from None
         found: dict[int, Any] = {}
         for one in answers if isinstance(answers, list) else [answers]:
+            if not isinstance(one, dict):
+                continue
             refused = one.get("error")
-            found[one.get("id", 0)] = (
-                one.get("result")
-                if not refused
-                else RpcRefused(f"{refused.get('message', '')}: {refused.get('data', '')}")
-            )
+            if isinstance(refused, dict):
+                found[one.get("id", 0)] = RpcRefused(f"{refused.get('message')}: {refused.get('data')}")
+            elif isinstance(one.get("result"), dict):
+                found[one.get("id", 0)] = one["result"]
         return [found.get(number, RpcRefused("no answer")) for number in range(len(questions))]
 
     def _exchange(self, body: bytes) -> Any:
