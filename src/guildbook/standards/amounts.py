@@ -57,6 +57,24 @@ class Amount(msgspec.Struct, frozen=True):
     text: str
 
 
+class Money(msgspec.Struct, frozen=True):
+    """An amount with a sign: `minor` units (-2^63+1..2^63-1) of `currency`. A refund is below zero."""
+
+    minor: int
+    currency: str
+
+    @property
+    def text(self) -> str:
+        """The amount in plain decimals, with all of the currency's: -1234 EUR is `-12.34`."""
+        return amount_text(self.minor, self.currency)
+
+
+def read_money(text: str, currency: str) -> Money:
+    """The amount that `text` writes, with an optional minus sign; raises `ValueError` as `read_amount` does."""
+    minor = read_amount(text.removeprefix("-"), currency).minor
+    return Money(-minor if text.startswith("-") else minor, currency)
+
+
 @functools.lru_cache(maxsize=4096)
 def read_amount(text: str, currency: str) -> Amount:
     """The amount that `text` writes in `currency`; raises `ValueError` with the reason for what is none.

@@ -53,6 +53,9 @@ ENCODINGS: Final = {
 }
 """The encodings that a declaration may name, and their decoders."""
 
+XML_PREFIX: Final = "{http://www.w3.org/XML/1998/namespace}"
+"""The namespace of `xml:lang`, as the parser spells it."""
+
 _DECLARED = re.compile(r"""<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -246,12 +249,7 @@ class Writing:
 
     def leaf(self, name: str, text: str, attributes: str = "") -> None:
         """An element with text. Raises `ValueError` for text that XML cannot carry or that reading would change."""
-        if not text or text != text.strip():
-            raise ValueError(f"{name} is empty, or begins or ends with a space")
-        if _NOT_XML.search(text) is not None:
-            raise ValueError(f"{name} has a character that XML does not carry")
-        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
-        self._lines.append(f"{'  ' * self._depth}<{name}{attributes}>{escaped}</{name}>")
+        self._lines.append(f"{'  ' * self._depth}<{name}{attributes}>{_escaped(name, text)}</{name}>")
 
     def inside(self, name: str, attributes: str, fill: Callable[[], None]) -> None:
         """An element around what `fill` writes; nothing at all if that is nothing."""
@@ -262,6 +260,8 @@ class Writing:
         self._depth -= 1
         if len(self._lines) == mark:
             self._lines.pop()
+            if attributes:
+                self._lines.append(f"{'  ' * self._depth}<{name}{attributes}/>")
         else:
             self._lines.append(f"{'  ' * self._depth}</{name}>")
 
@@ -273,6 +273,14 @@ class Writing:
     def document(self) -> bytes:
         """The document in UTF-8, with its declaration."""
         return ('<?xml version="1.0" encoding="UTF-8"?>\n' + "\n".join(self._lines) + "\n").encode()
+
+
+def _escaped(name: str, text: str) -> str:
+    if not text or text != text.strip():
+        raise ValueError(f"{name} is empty, or begins or ends with a space")
+    if _NOT_XML.search(text) is not None:
+        raise ValueError(f"{name} has a character that XML does not carry")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
 
 class Codec(Generic[T]):
@@ -303,23 +311,32 @@ class Leaf(Codec[T]):
 
     def read(self, element: etree._Element, reading: Reading) -> T | None:
         """The value of the text without the spaces around it; an empty element says nothing."""
-        text = leaf_text(element, reading)
+        return self.read_text(leaf_text(element, reading), element, reading)
+
+    def read_text(
+        self, text: str, element: etree._Element, reading: Reading, *, inside: str = ""
+    ) -> T | None:
+        """The value of a text that stands at `element`, or in the attribute of it that `inside` names."""
         if not text:
             return None
         try:
             return self._parse(text)
         except ValueError as error:
-            raise reading.refuse(element, BAD_VALUE, f"{shown(text)} {error}") from None
+            raise reading.refuse(element, BAD_VALUE, f"{shown(text)} {error}", inside=inside) from None
 
     def write(self, name: str, value: T, writing: Writing) -> None:
         """The value's text as an element."""
+        writing.leaf(name, self.text(name, value))
+
+    def text(self, name: str, value: T) -> str:
+        """The value's text; raises `ValueError` with the reason for what the standard does not allow."""
         text = self._format(value)
         if self._check is not None:
             try:
                 self._check(text)
             except ValueError as error:
                 raise ValueError(f"{name} {shown(text)} {error}") from None
-        writing.leaf(name, text)
+        return text
 
 
 def leaf_text(element: etree._Element, reading: Reading) -> str:
@@ -467,11 +484,21 @@ class Part(msgspec.Struct, frozen=True):
     must: bool = False
 
 
+class Table(dict[str, "Part | Group"]):
+    """The parts of an element by name: children, attributes (`@code`), and its own text (`#text`)."""
+
+    def __init__(self, parts: Mapping[str, Part | Group]) -> None:
+        super().__init__(parts)
+        self.attributes = tuple((name[1:], part) for name, part in parts.items() if name[0] == "@")
+        self.own_text = parts.get("#text")
+
+
 class Group(msgspec.Struct, frozen=True):
     """An element without a record of its own: its children go to fields of the record around it."""
 
-    parts: Mapping[str, Part | Group]
+    parts: Table
     written: bool = True
+    must: bool = False
 
 
 def one(field: str, codec: Codec[Any], *, must: bool = False) -> Part:
@@ -491,9 +518,9 @@ def old(part: Part | Group) -> Part | Group:
     return Group(part.parts, written=False)
 
 
-def group(parts: Mapping[str, Part | Group]) -> Group:
+def group(parts: Mapping[str, Part | Group], *, must: bool = False) -> Group:
     """A child whose own children go to fields of the record around it."""
-    return Group(parts)
+    return Group(Table(parts), must=must)
 
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -506,7 +533,7 @@ class Shape(Codec[R]):
         self, record: type[R], parts: Mapping[str, Part | Group], *, needed: Iterable[str] = ()
     ) -> None:
         self.record = record
-        self.parts = parts
+        self.parts = Table(parts)
         fields = msgspec.structs.fields(record)
         self._required = {field.name for field in fields if field.required} | set(needed)
         placed = list(_fields(parts, ""))
@@ -540,7 +567,7 @@ class Shape(Codec[R]):
 
     def write(self, name: str, value: R, writing: Writing, attributes: str = "") -> None:
         """The record as an element `name`, its children in the order of the table."""
-        writing.inside(name, attributes, lambda: _write(self.parts, value, writing))
+        _write_element(name, attributes, self.parts, value, writing)
 
 
 def _fields(parts: Mapping[str, Part | Group], path: str) -> Iterator[tuple[str, Part]]:
@@ -551,9 +578,19 @@ def _fields(parts: Mapping[str, Part | Group], path: str) -> Iterator[tuple[str,
             yield from _fields(part.parts, f"{path}{name}/")
 
 
-def _collect(
-    element: etree._Element, parts: Mapping[str, Part | Group], found: dict[str, Any], reading: Reading
-) -> None:
+def _collect(element: etree._Element, parts: Table, found: dict[str, Any], reading: Reading) -> None:
+    for name, attribute in parts.attributes:
+        assert isinstance(attribute, Part)
+        text = (element.get(name) or "").strip()
+        value = attribute.codec.read_text(text, element, reading, inside=f"@{name}")
+        if value is not None:
+            _once(attribute, value, found, element, reading)
+    if parts.own_text is not None:
+        assert isinstance(parts.own_text, Part)
+        value = parts.own_text.codec.read(element, reading)
+        if value is not None:
+            _once(parts.own_text, value, found, element, reading)
+        return
     for child in element:
         part = parts.get(reading.name(child))
         if part is None:
@@ -566,18 +603,47 @@ def _collect(
                 continue
             if part.many:
                 found.setdefault(part.field, []).append(value)
-            elif part.field in found:
-                raise reading.refuse(child, BAD_VALUE, "occurs a second time, or beside its alternative")
             else:
-                found[part.field] = value
+                _once(part, value, found, child, reading)
 
 
-def _write(parts: Mapping[str, Part | Group], value: msgspec.Struct, writing: Writing) -> None:
+def _once(part: Part, value: Any, found: dict[str, Any], element: etree._Element, reading: Reading) -> None:
+    if part.field in found:
+        raise reading.refuse(element, BAD_VALUE, "occurs a second time, or beside its alternative")
+    found[part.field] = value
+
+
+def _write_element(name: str, attributes: str, parts: Table, value: msgspec.Struct, writing: Writing) -> None:
+    """An element with its attributes, and its own text or its children."""
+    for attribute, part in parts.attributes:
+        assert isinstance(part, Part)
+        held = getattr(value, part.field)
+        if held is not None:
+            text = _escaped(attribute, part.codec.text(attribute, held)).replace('"', "&quot;")
+            text = text.replace("\t", "&#9;").replace("\n", "&#10;")
+            attributes += f' {attribute.replace(XML_PREFIX, "xml:")}="{text}"'
+        elif part.must:
+            raise ValueError(f"@{attribute} is missing: {type(value).__name__}.{part.field}")
+    if parts.own_text is None:
+        writing.inside(name, attributes, lambda: _write(parts, value, writing))
+        return
+    assert isinstance(parts.own_text, Part)
+    held = getattr(value, parts.own_text.field)
+    if held is not None:
+        writing.leaf(name, parts.own_text.codec.text(name, held), attributes)
+    elif attributes:
+        writing.inside(name, attributes, lambda: None)
+
+
+def _write(parts: Table, value: msgspec.Struct, writing: Writing) -> None:
     for name, part in parts.items():
-        if not part.written:
+        if not part.written or name[0] in "@#":
             continue
         if isinstance(part, Group):
-            writing.inside(name, "", lambda parts=part.parts: _write(parts, value, writing))  # type: ignore[misc]
+            before = writing.lines
+            _write_element(name, "", part.parts, value, writing)
+            if part.must and writing.lines == before:
+                raise ValueError(f"{name} is missing in {type(value).__name__}")
             continue
         held = getattr(value, part.field)
         before = writing.lines
@@ -590,13 +656,33 @@ def _write(parts: Mapping[str, Part | Group], value: msgspec.Struct, writing: Wr
             raise ValueError(f"{name} is missing: {type(value).__name__}.{part.field}")
 
 
-def validation_findings(data: bytes, schema: bytes, *, file: str = "") -> tuple[GuildbookError, ...]:
+class _Brought(etree.Resolver):
+    """Gives a schema the files that it includes, from what the caller brought; nothing is fetched."""
+
+    def __init__(self, parts: Mapping[str, bytes]) -> None:
+        self._parts = parts
+
+    def resolve(self, system_url: str | None, public_id: str | None, context: Any) -> Any:  # noqa: ARG002
+        """The file of that name; an empty one, which no schema can use, if it was not brought."""
+        name = (system_url or "").rpartition("/")[2]
+        return self.resolve_string(self._parts.get(name, b"<missing/>"), context)
+
+
+def validation_findings(
+    data: bytes, schema: bytes, *, file: str = "", parts: Mapping[str, bytes] | None = None
+) -> tuple[GuildbookError, ...]:
     """What an XML Schema says against a document: one error for each finding, with line and path; empty if valid.
 
-    The caller brings the schema; it must be one file that imports nothing from elsewhere.
+    The caller brings the schema, and in `parts` by file name what it includes. Raises GuildbookError
+    `standards.malformed` for a schema that cannot be used.
     """
+    _refuse_declared_type(decoded(schema, file="schema"), "schema")
+    parser = etree.XMLParser(load_dtd=False, no_network=True, resolve_entities=False, huge_tree=False)
+    parser.resolvers.add(_Brought(parts or {}))
     try:
-        compiled = etree.XMLSchema(parsed(schema, file="schema"))
+        compiled = etree.XMLSchema(etree.fromstring(schema, parser))
+    except etree.XMLSyntaxError as error:
+        raise refuse(MALFORMED, f"the schema is not XML: {_first_line(error.msg)}", file="schema") from None
     except etree.XMLSchemaParseError as error:
         raise refuse(
             MALFORMED, f"the schema cannot be used: {_first_line(str(error))}", file="schema"
