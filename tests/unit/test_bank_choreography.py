@@ -1,7 +1,7 @@
 """A payment order and all that a bank says about it, with a bank that somebody else wrote, in this process.
 
-The bank (mock-bank) validates what it gets by its own rules, decides each payment, books, reports and returns. Its answers
-are read here, and every payment is found again by its end-to-end id.
+The bank (mock-bank) validates what it gets by its own rules, decides each payment, books, reports and returns. Its
+answers are read here, and every payment is found again by its end-to-end id.
 """
 
 from __future__ import annotations
