@@ -17,6 +17,7 @@ import msgspec
 
 from guildbook.contract.rejected import Rejected, bind_rejection
 from guildbook.contract.table import Table
+from guildbook.primitives.canonical import CanonicalError, decode, encode
 from guildbook.primitives.identifiers import check_name
 from guildbook.state.overlay import Overlay
 from guildbook.state.record import (
@@ -290,7 +291,7 @@ class Contract:
 
     def bind_use(self, attribute: str, callee: "Contract") -> None:
         """Let the declared attribute reach ``callee``; done by the runtime."""
-        setattr(self, attribute, Reach(callee, self))
+        setattr(self, attribute, Reach(callee, self, type(self).uses[attribute]))
 
     @property
     def sender(self) -> Sender:
@@ -362,20 +363,39 @@ class Reach:
 
     What holds for a call of a transaction holds here: the command is not frozen, the arguments keep their declared
     bounds, and the signer, who stays the signer, has the permission that a command asks for.
+
+    The caller's text names the class ``declared``, and the one that runs may have come from another text: loaded from
+    the ledger on this node, installed on another. Enumerations and records of the two are different classes, so they
+    cross by their encoding; else nodes would decide differently by what they have installed.
     """
 
-    def __init__(self, callee: Contract, caller: Contract) -> None:
+    def __init__(self, callee: Contract, caller: Contract, declared: type[Contract]) -> None:
         name = type(caller).contract_name
         specs: dict[str, CommandSpec | QuerySpec] = {**type(callee).commands, **type(callee).queries}
         for attribute, spec in specs.items():
-            setattr(self, attribute, _reached(callee, getattr(callee, attribute), spec, name))
+            method = getattr(callee, attribute)
+            if type(callee) is not declared:
+                method = _translated(method, getattr(declared, attribute, None))
+            setattr(self, attribute, _reached(callee, method, spec, name, type(callee) is not declared))
+
+
+def _translated(method: Callable[..., Any], declared: Any) -> Callable[..., Any]:
+    """``method``, whose results are of the classes that the ``declared`` one of the same name returns."""
+    if declared is None:
+        return method
+    returned = typing.get_type_hints(declared, include_extras=True).get("return", type(None))
+
+    def call(*arguments: Any) -> Any:
+        return decode(encode([method(*arguments)]), tuple[returned])[0]  # type: ignore[valid-type]
+
+    return call
 
 
 _argument_checks: dict[Any, Callable[[Any], str | None]] = {}
 
 
 def _reached(
-    callee: Contract, method: Callable[..., Any], spec: CommandSpec | QuerySpec, name: str
+    callee: Contract, method: Callable[..., Any], spec: CommandSpec | QuerySpec, name: str, foreign: bool
 ) -> Callable[..., Any]:
     context = callee._context
     structure = spec.arguments_type
@@ -391,6 +411,11 @@ def _reached(
             if frozen is not None:
                 raise InnerCallRefused("call.frozen", spec, *frozen)
         given = structure(*arguments, **named)
+        if foreign:
+            try:
+                given = decode(encode(given), structure)
+            except CanonicalError:
+                raise InnerCallRefused("call.bad_arguments", spec) from None
         broken = check(given)
         if broken is not None:
             raise InnerCallRefused("call.bad_arguments", spec)
