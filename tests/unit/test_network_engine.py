@@ -110,6 +110,15 @@ def test_what_is_submitted_goes_in_bundles_and_is_answered_from_the_block(connec
     assert connected.engine.pending == 0
 
 
+def test_no_more_is_under_way_than_a_mempool_holds_and_a_block_makes_room(connected, monkeypatch):
+    monkeypatch.setattr("guildbook.engine.abci.engine.UNDER_WAY_MAX", 1)
+    answers = connected.engine.submit([issue(number) for number in range(8)])
+    assert len(connected.handed_in(1)) == 1
+    connected.block(connected.rpc.bundles)
+    connected.block(connected.handed_in(2)[1:])
+    assert codes(answers) == [""] * 8
+
+
 def test_a_transaction_in_another_members_bundle_is_answered_here(connected):
     mine = connected.engine.submit([issue(1)])
     (bundle,) = connected.handed_in(1)

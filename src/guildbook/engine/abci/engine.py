@@ -124,6 +124,8 @@ class NetworkEngine:
         self._rpc = EngineRpc(rpc)
         self._sent: deque[_Sent] = deque()
         self._send_again = False
+        self._looked_height = -1
+        self._looked_ns = 0
         self._stopped = False
         self._retry_at_ns = 0
         self._last_block_ns = time.monotonic_ns()
@@ -242,6 +244,7 @@ class NetworkEngine:
             self._on_block(Committed(result.height, result.time_ns, result.changes))
         self._desk.answer_block(result.receipts)
         self._desk.expire(result.height + 1)
+        self._wake()
         self.keeper.tell()
 
     def _halt(self, error: BaseException) -> None:
@@ -268,7 +271,7 @@ class NetworkEngine:
             while not self._stopped and desk.failure is None:
                 now_ns = time.monotonic_ns()
                 self._take_back(now_ns)
-                wait_s = CHECK_EVERY_S if self._sent or desk.queue else None
+                wait_s = min(CHECK_EVERY_S, settings.resubmit_ms / 4_000) if self._sent or desk.queue else None
                 if desk.queue and self.connections and len(self._sent) < UNDER_WAY_MAX:
                     full = len(desk.queue) >= settings.bundle_transactions_max
                     due_ns = now_ns if full or desk.stopping else desk.first_queued_ns + bundle_ns
@@ -280,10 +283,16 @@ class NetworkEngine:
         return None
 
     def _take_back(self, now_ns: int) -> None:
-        """Queue again what was handed in and is in no block after all this time. Called under the desk's lock."""
+        """Queue again what was handed in and is in no block after all this time. Called under the desk's lock.
+
+        All that is under way is looked at only when there is a reason: a block, an engine that came, or some time.
+        """
         resubmit_ns = self.settings.resubmit_ms * NANOSECONDS_PER_MILLISECOND
         height = self.ledger.head.height
         again, self._send_again = self._send_again, False
+        if not again and height == self._looked_height and now_ns - self._looked_ns < resubmit_ns // 4:
+            return
+        self._looked_height, self._looked_ns = height, now_ns
         left: deque[_Sent] = deque()
         for one in self._sent:
             waiting = [pending for pending in one.transactions if self._desk.waits(pending)]
