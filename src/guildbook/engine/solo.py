@@ -42,6 +42,9 @@ GATHER_MS = 8
 """How long a block waits for company after its first transaction arrived."""
 PROOF_DELAY_MS = 60
 """How long an idle engine waits before it cuts the empty block that makes the last state provable."""
+BLOCK_TRANSACTIONS_MAX = 2_000
+"""Transactions that the sequencer puts into one block, where the network's parameter allows as many. A larger block is
+hardly quicker for each, and holds more memory and everybody's answer for longer."""
 STOP_WAIT_S = 30
 
 
@@ -52,6 +55,7 @@ class SoloSettings(msgspec.Struct, frozen=True):
     proof_delay_ms: int = PROOF_DELAY_MS
     signature_workers: int = 1
     pending_transactions_max: int = PENDING_TRANSACTIONS_MAX
+    block_transactions_max: int = BLOCK_TRANSACTIONS_MAX
 
 
 class SoloEngine:
@@ -153,7 +157,7 @@ class SoloEngine:
             while True:
                 if desk.queue:
                     rest_ns = desk.first_queued_ns + gather_ns - time.monotonic_ns()
-                    most = desk.parameters.block_transactions_max
+                    most = min(desk.parameters.block_transactions_max, self.settings.block_transactions_max)
                     if rest_ns <= 0 or len(desk.queue) >= most or desk.stopping:
                         return desk.take(most, desk.parameters.block_size_bytes_max)
                     desk.wake.wait(rest_ns / 1e9)

@@ -84,6 +84,9 @@ class SequencerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pending_transactions_max: Annotated[
         int, _whole(1, 10_000_000, "Transactions that may wait for a block.")
     ] = 100_000
+    block_transactions_max: Annotated[
+        int, _whole(1, 100_000, "Transactions in one block, where the network's parameter allows as many.")
+    ] = 2_000
 
 
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

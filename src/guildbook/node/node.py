@@ -41,6 +41,7 @@ from guildbook.engine.cometbft.supervisor import EngineSupervisor
 from guildbook.engine.desk import Answer, Committed, Engine
 from guildbook.engine.solo import SoloEngine, SoloSettings
 from guildbook.foundation import FOUNDATION
+from guildbook.node.allocator import give_back_freed_memory
 from guildbook.node.applications import load_applications
 from guildbook.node.config import NodeConfig, read_config
 from guildbook.node.folder import FOLDER_MODE, NodeFolder, announce, stored_genesis
@@ -176,6 +177,7 @@ class Node:
                     proof_delay_ms=sequencer.proof_delay_ms,
                     signature_workers=sequencer.signature_workers,
                     pending_transactions_max=sequencer.pending_transactions_max,
+                    block_transactions_max=sequencer.block_transactions_max,
                 ),
                 on_block=self._on_block,
                 on_halt=self._on_halt,
@@ -295,6 +297,7 @@ class Node:
         sys.setswitchinterval(THREAD_SWITCH_S)
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER_OBJECTS)
+        give_back_freed_memory()
         try:
             uvloop.run(self._serve(on_ready))
         finally:

@@ -22,7 +22,7 @@ from guildbook.state.schema import IndexSchema, TableSchema
 SCAN_PAGE_ROWS = 64
 CACHED_ROWS_MAX = 320_000
 CACHED_GROUPS_MAX = 120_000
-DECODED_ROWS_MAX = 30_000
+DECODED_ROWS_MAX = 8_000
 _MISSING: Any = object()
 
 
@@ -251,13 +251,16 @@ class Overlay:
                 group = index.prefixes[index.group_size](*values[: index.group_size])
             keys = self._group(schema, index, group)
             if keys is not None:
-                if group is not prefix or after is not None:
+                if after is not None:
                     places = [index.key_of(self.peek(schema, key)) for key in keys]
                     keys = [
                         key
                         for key, place in zip(keys, places, strict=True)
                         if start <= place and (end is None or place < end)
                     ]
+                elif group is not prefix:
+                    rest, wanted = index.rests[len(values)], values[index.group_size :]
+                    keys = [key for key in keys if rest(self.peek(schema, key)) == wanted]
                 for key in reversed(keys) if reverse else keys:
                     row = read(key)
                     if row is not None:

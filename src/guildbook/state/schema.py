@@ -92,6 +92,11 @@ class IndexSchema:
         self.group_of: Callable[[Any], bytes] = _function(
             "row", repr(self.prefix) + "".join(parts[: self.group_size])
         )
+        self.rests: tuple[Callable[[Any], tuple[Any, ...]], ...] = tuple(
+            _function("row", f"({''.join(f'row.{name},' for name in self.order[self.group_size : n])})")
+            for n in range(len(self.order) + 1)
+        )
+        """By the number of components that are given: those of a row behind its group."""
         self.prefixes: tuple[Callable[..., bytes], ...] = tuple(
             _function(
                 ", ".join(f"a{i}" for i in range(n)),

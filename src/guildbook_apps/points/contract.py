@@ -1344,10 +1344,11 @@ class Points(Contract, name="points", version=1):
         return chosen
 
     def _choose(self, member: str, programme: str, units: int) -> tuple[list[tuple[Lot, int]], int]:
+        now = self.now
         chosen: list[tuple[Lot, int]] = []
         missing = units
         for lot in self.lots.find(member, programme):
-            if lot.units == 0 or lot.active_from > self.now or lot.expires_at <= self.now:
+            if lot.units == 0 or lot.active_from > now or lot.expires_at <= now:
                 continue
             require(len(chosen) < LOTS_PER_CALL_MAX, TooManyLots, lots_max=LOTS_PER_CALL_MAX, covered=units - missing)
             part = min(lot.units, missing)
