@@ -52,6 +52,18 @@ def test_each_transaction_is_answered_with_its_receipt_in_order(running):
     assert [block.height for block in blocks] == list(range(1, len(blocks) + 1))
 
 
+def test_a_block_takes_no_more_transactions_than_the_engine_is_told():
+    ledger = found(MemoryStore()).ledger
+    settings = SoloSettings(gather_ms=50, proof_delay_ms=5, signature_workers=0, block_transactions_max=7)
+    engine = SoloEngine(ledger, key_of("validator"), settings, crash=CrashPoints(""))
+    engine.start()
+    answers = engine.submit([issue() for _ in range(30)]).result(10)
+    engine.stop()
+    heights = [decode_receipt(one.receipt).height for one in answers]
+    assert max(heights.count(one) for one in heights) == 7
+    assert heights == sorted(heights)
+
+
 def test_the_same_transaction_gets_the_first_receipt_however_it_is_sent(running):
     engine, _blocks = running
     data = issue()
