@@ -59,7 +59,7 @@ def test_a_block_takes_no_more_transactions_than_the_engine_is_told():
     engine.start()
     answers = engine.submit([issue() for _ in range(30)]).result(10)
     engine.stop()
-    heights = [decode_receipt(one.receipt).height for one in answers]
+    heights = [decode_receipt(one.receipt or b"").height for one in answers]
     assert max(heights.count(one) for one in heights) == 7
     assert heights == sorted(heights)
 
