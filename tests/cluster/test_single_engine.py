@@ -1,5 +1,6 @@
 """One node with a real CometBFT beside it: transactions, receipts, evidence, and either of them stopped or killed."""
 
+import base64
 import os
 import signal
 import subprocess
@@ -11,14 +12,17 @@ import pytest
 
 from crashing_ledger import envelope
 from engine_binary import cometbft
+from guildbook.chain.misbehaviour import misbehaviour_of
 from guildbook.chain.receipt import Outcome, decode_receipt
 from guildbook.chain.replay import check_chain, compare, replay
 from guildbook.chain.transaction import build_transaction, decode_transaction
 from guildbook.client.prover import Prover
 from guildbook.client.reader import LedgerReader
+from guildbook.engine.abci.rpc import EngineRpc
 from guildbook.engine.cometbft.binary import COMPATIBLE, PINNED
 from guildbook.evidence.trust import Trust, TrustedSet
 from guildbook.evidence.verify import verify
+from guildbook.primitives import cometbft as comet
 from guildbook.primitives.errors import GuildbookError
 from guildbook.state.kv import MemoryStore
 from guildbook.testing.ledger import test_key as key_of
@@ -96,6 +100,61 @@ def test_an_engine_that_is_killed_leaves_nothing_behind_and_nobody_without_an_an
     node.ready()
     node.send(60, 5)
     require_sound(node)
+
+
+@VERSIONS
+def test_evidence_of_a_double_vote_is_told_kept_byte_for_byte_and_replayed(node):
+    """The engine takes two votes of its validator for one height; the block that has them is kept and run again."""
+    height = decode_receipt(node.send(0, 3)[0]).height
+    wait_until(lambda: node.engine.keeper.kept_height > height, "the block of the votes is not kept")
+    block = node.ledger.view().block(height)
+    assert block is not None
+    validator = node.ledger.genesis.validator_set.validators[0]
+    votes = []
+    for name in (b"a", b"b"):
+        identity = comet.BlockID(name * 32, comet.PartSetHeader(1, name * 32))
+        signed = comet.vote_sign_bytes(NETWORK, height, 0, identity, block.header.time_ns)
+        votes.append(
+            {
+                "type": comet.PRECOMMIT,
+                "height": str(height),
+                "round": 0,
+                "block_id": {
+                    "hash": identity.hash.hex().upper(),
+                    "parts": {"total": 1, "hash": identity.parts.hash.hex().upper()},
+                },
+                "timestamp": comet.format_time(block.header.time_ns),
+                "validator_address": validator.address.hex().upper(),
+                "validator_index": 0,
+                "signature": base64.b64encode(key_of("validator").sign(signed)).decode(),
+            }
+        )
+    value = {
+        "vote_a": votes[0],
+        "vote_b": votes[1],
+        "TotalVotingPower": str(validator.power),
+        "ValidatorPower": str(validator.power),
+        "Timestamp": comet.format_time(block.header.time_ns),
+    }
+    rpc = EngineRpc(node.home.rpc_socket)
+    rpc.ask("broadcast_evidence", evidence={"type": "tendermint/DuplicateVoteEvidence", "value": value})
+    rpc.close()
+    node.send(3, 3)
+    wait_until(lambda: any(evidence_blocks(node)), "the evidence is in no block")
+    (found,) = evidence_blocks(node)
+    (proven,) = misbehaviour_of(found.evidence)
+    assert (proven.kind, proven.address, proven.height) == (1, validator.address, height)
+    assert (proven.time_ns, proven.power, proven.total_power) == (
+        block.header.time_ns, validator.power, validator.power,
+    )  # fmt: skip
+    node.send(6, 3)
+    require_sound(node)
+
+
+def evidence_blocks(node: NetworkNode) -> list[comet.Block]:
+    view = node.ledger.view()
+    blocks = [view.block(height) for height in range(1, view.kept_height + 1)]
+    return [one for one in blocks if one is not None and one.evidence]
 
 
 @pytest.mark.crash
