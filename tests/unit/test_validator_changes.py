@@ -1,13 +1,18 @@
 """Validator sets over time: what a block changes, from which height it signs, and what the engine reports."""
 
+import inspect
+
 import pytest
 
 from guildbook.chain.misbehaviour import DUPLICATE_VOTE, LIGHT_CLIENT_ATTACK, Misbehaviour
 from guildbook.chain.receipt import decode_receipt
 from guildbook.chain.transition import BlockInput
 from guildbook.chain.validators import next_validators
+from guildbook.engine.solo import SoloEngine
+from guildbook.foundation import governance as governance_module
 from guildbook.foundation.governance import validator_address
 from guildbook.primitives.cometbft import Validator, ValidatorSet
+from guildbook.primitives.errors import GuildbookError
 from guildbook.testing import TestLedger
 from guildbook.testing.ledger import test_key as key_of
 
@@ -81,6 +86,26 @@ def test_a_report_of_a_stranger_is_recorded():
     ledger = network()
     assert report(ledger, "nobody").validator_updates == ()
     assert ledger.rows("governance.misbehaviour")[0].organisation is None
+
+
+def test_a_release_that_cannot_record_a_report_stops_nobody():
+    text = inspect.getsource(governance_module).replace("def record_misbehaviour(", "def record_it_not(")
+    text = text.replace('name="governance", version=1', 'name="governance", version=2')
+    ledger = TestLedger(validators={"council": 10, "mill": 10})
+    governor = ledger.actor("council/registrar").governance
+    source = governor.register_source("governance", text)
+    governor.schedule_release("governance", 2, source, ledger.ledger.head.height + 2)
+    ledger.cut([])
+    result = report(ledger, "mill")
+    assert result.validator_updates == ()
+    assert decode_receipt(result.receipts[0]).code == "call.contract_fault"
+    assert "record_misbehaviour" in result.faults[0].text
+
+
+def test_the_solo_engine_decides_for_no_network_of_validators():
+    with pytest.raises(GuildbookError) as caught:
+        SoloEngine(TestLedger(validators={"council": 1}).ledger, key_of("validator council"))
+    assert caught.value.code == "genesis.mismatch"
 
 
 def test_a_report_depends_on_the_block_alone():

@@ -288,22 +288,35 @@ class _Judge:
         )
 
     def record(self, number: int, report: Misbehaviour) -> None:
-        """Let governance record a report of the engine, in a receipt of its own that no party has sent."""
+        """Let governance record a report of the engine, in a receipt of its own that no party has sent.
+
+        A release of governance that cannot record it is a mistake of its author, and must not stop every node.
+        """
         execution = self._execution
         context = execution.context
         context.sender, context.transaction_id, context.caller, context.events = _NO_SENDER, b"", "", []
-        execution.overlay.begin(1 << 62)
-        execution.contract("governance").record_misbehaviour(  # type: ignore[attr-defined]
-            number,
-            report.kind,
-            report.address,
-            report.power,
-            report.height,
-            report.time_ns // NANOSECONDS_PER_MILLISECOND,
-            report.total_power,
-        )
         id_ = tagged("misbehaviour", _encode([self._height, number, report]))
-        self._note(id_, Outcome.APPLIED, Applied([], context.events), _NO_SENDER, [])
+        mark = execution.overlay.begin(1 << 62)
+        outcome: Applied | Refused = Applied([], context.events)
+        try:
+            execution.contract("governance").record_misbehaviour(  # type: ignore[attr-defined]
+                number,
+                report.kind,
+                report.address,
+                report.power,
+                report.height,
+                report.time_ns // NANOSECONDS_PER_MILLISECOND,
+                report.total_power,
+            )
+        except (AssertionError, MemoryError, RecursionError):
+            raise
+        except Exception:  # noqa: BLE001 - whatever its author did wrong, the block goes on
+            execution.overlay.rollback(mark)
+            where = ("governance", "record_misbehaviour")
+            execution.faults.append(Fault(id_, *where, traceback.format_exc()))
+            outcome = Refused("call.contract_fault", [["contract", where[0]], ["command", where[1]]])
+        kind = Outcome.APPLIED if isinstance(outcome, Applied) else Outcome.REJECTED
+        self._note(id_, kind, outcome, _NO_SENDER, [])
 
     def _note(
         self,

@@ -86,6 +86,12 @@ class SoloEngine:
         self._on_halt = on_halt
         self._crash = crash or CrashPoints()
         self._validators = ledger.genesis.validator_set
+        if ledger.genesis.engine != "solo":
+            raise GuildbookError(
+                "genesis.mismatch",
+                f"the network's blocks are decided by {ledger.genesis.engine}",
+                hint="start the node with the engine that genesis names",
+            )
         own = [one for one in self._validators.validators if one.public_key == signing_key.public_key]
         if len(self._validators.validators) != 1 or not own:
             raise GuildbookError(
