@@ -11,9 +11,8 @@ from engine_binary import cometbft
 from guildbook.engine.cometbft.binary import COMPATIBLE, PINNED
 from guildbook.engine.cometbft.home import EngineHome
 from guildbook.engine.cometbft.view import EngineView
-from guildbook.node.config import default_config_text
-from guildbook.node.folder import NodeFolder
 from guildbook.primitives.errors import GuildbookError
+from guildbook.testing.network import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SETTINGS = {"network.propose_ms": 1_000}
@@ -23,15 +22,6 @@ SETTINGS = {"network.propose_ms": 1_000}
 def network(tmp_path):
     with clerks(tmp_path, observers=(), settings=SETTINGS) as network:
         yield network
-
-
-def use_version(node, version: str) -> None:
-    """Let `node` run this CometBFT from its next start on."""
-    folder = NodeFolder(node.path)
-    lines = folder.config.read_text().splitlines()
-    place = next(number for number, line in enumerate(lines) if line.startswith(("# version =", "version =")))
-    lines[place] = f'version = "{version}"'
-    folder.config.write_text("\n".join(lines) + "\n")
 
 
 def test_a_validator_that_stands_still_is_waited_for_by_nobody_and_catches_up(network):
@@ -94,8 +84,8 @@ def test_a_power_failure_everywhere_loses_nothing_that_was_acknowledged(network)
 def test_two_versions_of_the_engine_make_one_network_and_a_member_upgrades_alone(network):
     cometbft(COMPATIBLE)
     moss = network.node("moss")
-    use_version(moss, COMPATIBLE)
-    use_version(network.node("kettle"), COMPATIBLE)
+    moss.configure(network__version=COMPATIBLE)
+    network.node("kettle").configure(network__version=COMPATIBLE)
     network.start()
     assert EngineView(EngineHome(moss.path / "engine")).status().version == COMPATIBLE
     assert EngineView(EngineHome(network.node("anchor").path / "engine")).status().version == PINNED
@@ -103,7 +93,7 @@ def test_two_versions_of_the_engine_make_one_network_and_a_member_upgrades_alone
         assert issue(node, "mixed", 1).outcome == "applied"
     network.same_roots()
     moss.stop()
-    use_version(moss, PINNED)
+    moss.configure(network__version=PINNED)
     moss.start()
     moss.wait_ready()
     assert EngineView(EngineHome(moss.path / "engine")).status().version == PINNED
@@ -113,5 +103,30 @@ def test_two_versions_of_the_engine_make_one_network_and_a_member_upgrades_alone
     assert {held(one, "mixed") for one in network.nodes} == {8}
 
 
-def test_the_setting_of_the_version_is_where_the_tests_look_for_it():
-    assert any(line.startswith("# version =") for line in default_config_text().splitlines())
+def test_a_node_that_comes_later_begins_with_a_snapshot_where_it_is_told_to(network):
+    ports = free_ports(2)
+    servers = [network.node(name) for name in ("anchor", "kettle")]
+    for node in network.nodes:
+        node.configure(snapshots__interval_blocks=10)
+    for node, port in zip(servers, ports, strict=True):
+        node.configure(network__rpc_listen=f"127.0.0.1:{port}")
+    network.start()
+    anchor = network.node("anchor")
+    first = issue(anchor, "early", 1)
+    while anchor.height < 25:
+        issue(anchor, "early", 1)
+    trusted = anchor.client().block(first.height)
+    late = network.add_observer("late")
+    late.configure(
+        network__state_sync_servers=",".join(f"http://127.0.0.1:{port}" for port in ports),
+        network__state_sync_height=trusted.height,
+        network__state_sync_block_hash=trusted.hash,
+    )
+    late.start()
+    late.wait_ready()
+    again = issue(anchor, "early", 1)
+    late.wait_height(again.height)
+    assert held(late, "early") == held(anchor, "early")
+    network.same_roots()
+    with pytest.raises(GuildbookError):
+        late.client().block(first.height)  # it never saw it

@@ -102,7 +102,8 @@ def test_validators_come_go_and_change_their_power_on_a_running_chain(node):
     trust = Trust(NETWORK, (TrustedSet(view.validators(1)),))
     source = LedgerSource(view)
     handovers = [
-        verify(receipt_evidence(source, one.transaction), trust).handovers for one in (receipts[0], receipts[3])
+        verify(receipt_evidence(source, one.transaction), trust).handovers
+        for one in (receipts[0], receipts[3])
     ]
     assert handovers[0] == 0
     assert handovers[1] >= 1

@@ -3,17 +3,21 @@
 import json
 import re
 import stat
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import guildbook
 from command_line import CommandLine
 from guildbook.client.keyfile import new_key, read_key, write_key
 from guildbook.engine.cometbft.home import HomeSettings
+from guildbook.engine.cometbft.view import EnginePeer, EngineStatus, EngineView
 from guildbook.node import NodeFolder, doctor, read_config
 from guildbook.node.doctor import Finding, examine, worst
-from guildbook.node.folder import stored_genesis
+from guildbook.node.folder import RunningNode, stored_genesis
 from guildbook.node.joining import read_peers, read_proposal
 from guildbook.node.member import genesis_app_hash, prepare_engine
 from guildbook.primitives.errors import GuildbookError
@@ -350,3 +354,106 @@ def test_a_clock_is_judged_by_what_it_tells_in_whole_seconds():
         "wrong",
     ]
     assert "7 s behind" in doctor._clock("moss", -7.0).found
+
+
+# the other members
+
+
+@pytest.fixture
+def member(node):
+    """Another member's node, whose interface the doctor asks; `answer` and `headers` are what it says."""
+    headers: dict[str, str] = {}
+    answer: dict = {
+        "genesis_hash": stored_genesis(node).hash.hex(),
+        "height": 5,
+        "software": guildbook.__version__,
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps(answer).encode()
+            self.send_response_only(200)
+            self.send_header("Date", headers.get("Date") or self.date_time_string())
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_words):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        peers = read_peers(node.peers.read_bytes())
+        nodes = [
+            msgspec.structs.replace(one, api_url=f"http://127.0.0.1:{server.server_port}")
+            if one.organisation == "moss"
+            else one
+            for one in peers.nodes
+        ]
+        node.peers.write_bytes(msgspec.structs.replace(peers, nodes=nodes).to_json())
+        yield answer, headers
+        server.shutdown()
+        thread.join()
+
+
+def test_a_member_with_the_same_genesis_version_and_clock_is_well(node, member):
+    findings = examine(node.path)
+    assert (told(findings, "member moss").state, told(findings, "clock of moss").state) == ("ok", "ok")
+    assert not [one for one in findings if one.name == "software of moss"]
+
+
+def test_a_member_with_another_genesis_is_wrong(node, member):
+    answer, _headers = member
+    answer["genesis_hash"] = "00" * 32
+    finding = told(examine(node.path), "member moss")
+    assert (finding.state, "accepted other joins" in finding.fix) == ("wrong", True)
+
+
+def test_a_member_with_another_version_or_clock_is_shown(node, member):
+    answer, headers = member
+    answer["software"] = "9.9"
+    headers["Date"] = "Tue, 24 Nov 2020 23:00:10 GMT"
+    findings = examine(node.path)
+    assert told(findings, "software of moss").state == "warning"
+    assert told(findings, "clock of moss").state == "wrong"
+
+
+def test_what_answers_otherwise_is_no_node(node, member):
+    answer, _headers = member
+    answer.clear()
+    assert told(examine(node.path), "member moss").state == "warning"
+
+
+def engine_says(
+    monkeypatch, height: int, power: int, versions: dict[str, str], network: str = "harbour-net"
+) -> None:
+    """Let the doctor find a running node whose engine says this; `versions` are those of the connected peers, by id."""
+    monkeypatch.setattr(doctor, "running_node", lambda _path: RunningNode(1, "http://127.0.0.1:1"))
+    monkeypatch.setattr(
+        EngineView, "status", lambda _view: EngineStatus("x", network, "0.39.4", height, False, power)
+    )
+    connected = [EnginePeer(one, "", version, network, "") for one, version in versions.items()]
+    monkeypatch.setattr(EngineView, "peers", lambda _view: connected)
+
+
+def test_connected_power_is_counted_and_versions_are_compared(node, monkeypatch):
+    ids = {one.organisation: one.id for one in read_peers(node.peers.read_bytes()).nodes}
+    engine_says(monkeypatch, 7, 1, {ids["moss"]: "0.39.4"})
+    findings = examine(node.path)
+    assert told(findings, "voting power").state == "ok"
+    assert told(findings, "peer moss").state == "ok"
+    assert told(findings, "peer watch").state == "wrong"
+    engine_says(monkeypatch, 7, 1, {ids["moss"]: "0.38.25"})
+    assert told(examine(node.path), "peer moss").state == "warning"
+    engine_says(monkeypatch, 7, 1, {})
+    assert told(examine(node.path), "voting power").state == "wrong"
+    engine_says(monkeypatch, 7, 1, {}, network="other-net")
+    assert told(examine(node.path), "engine").state == "wrong"
+
+
+def test_a_node_that_is_behind_a_member_is_shown(node, member, monkeypatch):
+    answer, _headers = member
+    answer["height"] = 500
+    engine_says(monkeypatch, 7, 1, {})
+    assert "493 blocks behind moss" in told(examine(node.path), "height").found

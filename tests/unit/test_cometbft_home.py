@@ -25,7 +25,7 @@ from guildbook.engine.cometbft.home import (
     EngineHome,
     HomeSettings,
     Peer,
-    StateSync,
+    StateSyncFrom,
     Timing,
     config_text,
     config_values,
@@ -200,7 +200,7 @@ def test_the_engines_own_interface_is_a_socket_unless_an_address_is_set():
 
 def test_state_sync_is_off_unless_it_is_asked_for():
     assert config_values(HomeSettings(), [])["statesync"]["enable"] is False
-    sync = config_values(HomeSettings(state_sync=StateSync(("a:1", "b:1"), 7, "00" * 32)), [])["statesync"]
+    sync = config_values(HomeSettings(state_sync=StateSyncFrom(("a:1", "b:1"), 7, "00" * 32)), [])["statesync"]
     assert (sync["enable"], sync["rpc_servers"], sync["trust_height"], sync["trust_hash"]) == (
         True,
         "a:1,b:1",

@@ -41,7 +41,7 @@ def test_every_value_has_a_description_a_default_and_a_unit():
                 "_bytes_warn",
                 "_bytes_min",
                 "_max",
-                "_blocks",
+                "_blocks", "_height",
                 "port",
                 "workers",
                 "threads",

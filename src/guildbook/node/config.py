@@ -144,6 +144,17 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rpc_listen: Annotated[
         str, _text("A further address and port of the engine's own interface, for state sync; empty: none.")
     ] = ""
+    state_sync_servers: Annotated[
+        str,
+        _text(
+            "Two or more members' engine interfaces, http://host:port with commas between, from whose headers a new "
+            "node learns which snapshot to trust; empty: a new node runs all blocks."
+        ),
+    ] = ""
+    state_sync_height: Annotated[
+        int, _whole(0, 1 << 62, "A recent block that the operator trusts, by height.")
+    ] = 0
+    state_sync_block_hash: Annotated[str, _text("The hash of that block, hexadecimal.", "^([0-9a-fA-F]{64})?$")] = ""
     signer_listen: Annotated[
         str, _text("Where a remote signer connects to, tcp://host:port; empty: the key file signs.")
     ] = ""

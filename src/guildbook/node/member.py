@@ -12,7 +12,14 @@ from guildbook.chain.head import application_hash
 from guildbook.chain.ledger import Ledger
 from guildbook.client.keyfile import new_key, write_key
 from guildbook.engine.cometbft.binary import obtain_binary
-from guildbook.engine.cometbft.home import EngineHome, HomeSettings, Timing, engine_address, write_home
+from guildbook.engine.cometbft.home import (
+    EngineHome,
+    HomeSettings,
+    StateSyncFrom,
+    Timing,
+    engine_address,
+    write_home,
+)
 from guildbook.engine.cometbft.supervisor import EngineSupervisor
 from guildbook.node.config import BadConfiguration, NodeConfig
 from guildbook.node.folder import FOLDER_MODE, NodeFolder, complete_node
@@ -119,6 +126,13 @@ def home_settings(config: NodeConfig, own: NodeEntry | None) -> HomeSettings:
         p2p_address=own.p2p_address if own is not None else "",
         rpc_listen=network.rpc_listen,
         signer_listen=network.signer_listen,
+        state_sync=StateSyncFrom(
+            tuple(one.strip() for one in network.state_sync_servers.split(",")),
+            network.state_sync_height,
+            network.state_sync_block_hash.upper(),
+        )
+        if network.state_sync_servers
+        else None,
         timing=Timing(
             propose_ms=network.propose_ms,
             vote_ms=network.vote_ms,

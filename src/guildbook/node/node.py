@@ -50,6 +50,7 @@ from guildbook.node.observer import Observer
 from guildbook.node.pruner import Pruner
 from guildbook.node.server import HttpServer, listen, url_of
 from guildbook.node.snapshots import SnapshotStore, Snapshotter
+from guildbook.node.state_sync import StateSync
 from guildbook.node.views import NodeViews
 from guildbook.primitives.checkpoint import Checkpoint, sign_checkpoint
 from guildbook.primitives.errors import EXIT_NODE, GuildbookError
@@ -143,6 +144,7 @@ class Node:
         self.reader = LedgerReader(ledger, guildbook.__version__)
         self.url = ""
         self.exit_status = EXIT_DONE
+        self.snapshots = SnapshotStore(folder.snapshots, config.snapshots.kept_max)
         self.engine = self._make_engine()
         self._signal = HeightSignal(ledger.head.height)
         try:
@@ -151,7 +153,6 @@ class Node:
             self.engine.stop()
             raise
         self._sql = None if self._views is None else self._views.sql
-        self.snapshots = SnapshotStore(folder.snapshots, config.snapshots.kept_max)
         self._snapshotter = (
             Snapshotter(self.snapshots, config.snapshots.interval_blocks) if config.snapshots.interval_blocks else None
         )
@@ -199,6 +200,7 @@ class Node:
                 signature_workers=sequencer.signature_workers,
                 pending_transactions_max=sequencer.pending_transactions_max,
             ),
+            snapshots=StateSync(self.ledger, self.snapshots),
             software=guildbook.__version__,
             on_block=self._on_block,
             on_halt=self._on_halt,

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,8 @@ from guildbook.chain.genesis import Genesis
 from guildbook.client import Client
 from guildbook.client.keyfile import new_key, read_key, write_key
 from guildbook.evidence.trust import Trust, TrustedSet
-from guildbook.node.folder import FOLDER_MODE, running_node
+from guildbook.node.config import default_config_text
+from guildbook.node.folder import FOLDER_MODE, NodeFolder, running_node
 from guildbook.node.joining import (
     Join,
     JoiningParty,
@@ -100,6 +102,16 @@ class LocalNode:
 
     def __repr__(self) -> str:
         return f"LocalNode({self.organisation.id})"
+
+    def configure(self, **changes: Any) -> None:
+        """Change settings of its configuration, from its next start on: ``section__name=value``."""
+        path = NodeFolder(self.path).config
+        values: dict[str, Any] = {}
+        for section, content in tomllib.loads(path.read_text("utf-8")).items():
+            inner = content if isinstance(content, dict) else {"": content}
+            values |= {f"{section}.{name}".rstrip("."): value for name, value in inner.items()}
+        values |= {name.replace("__", "."): value for name, value in changes.items()}
+        path.write_text(default_config_text(values), "utf-8")
 
     # life --------------------------------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ class Timing(msgspec.Struct, frozen=True):
     """How often a node looks for what a peer lacks."""
 
 
-class StateSync(msgspec.Struct, frozen=True):
+class StateSyncFrom(msgspec.Struct, frozen=True):
     """Begin with a snapshot instead of the first block: two or more engines' addresses, and a block that is trusted."""
 
     servers: tuple[str, ...]
@@ -101,7 +101,7 @@ class HomeSettings(msgspec.Struct, frozen=True):
     log_level: str = "main:info,state:info,statesync:info,blocksync:info,*:error"
     inbound_peers_max: int = 40
     timing: Timing = Timing()
-    state_sync: StateSync | None = None
+    state_sync: StateSyncFrom | None = None
 
 
 class EngineHome(NamedTuple):
