@@ -1,6 +1,7 @@
 """One node with a real CometBFT beside it: transactions, receipts, evidence, and either of them stopped or killed."""
 
 import base64
+import contextlib
 import os
 import signal
 import subprocess
@@ -186,6 +187,36 @@ def test_a_node_that_is_killed_under_load_has_what_it_acknowledged(tmp_path):
         node.start()
         node.send(max(acknowledged) + 100, 5)
         require_sound(node)
+    finally:
+        node.close()
+
+
+@pytest.mark.slow
+@pytest.mark.crash
+@pytest.mark.parametrize("version", [PINNED, COMPATIBLE])
+def test_an_engine_that_ends_at_any_of_its_own_crash_points_goes_on(tmp_path, version, monkeypatch):
+    """CometBFT ends itself at its n-th passage of a crash point: before and after each of its writes around a block."""
+    node = NetworkNode(tmp_path, cometbft(version))
+    node.engine.start()
+    try:
+        for index in range(12):
+            monkeypatch.setenv("FAIL_TEST_INDEX", str(index))
+            node.start_process()
+            assert node.process is not None
+            number, under_way = 1_000 * index, []
+            while not node.process.wait(0.02):
+                if not node.engine.not_ready() and len(under_way) < 900:
+                    with contextlib.suppress(GuildbookError):  # it has just ended
+                        under_way.append(node.engine.submit([envelope(number)]))
+                        number += 1
+            node.process.stop()
+            monkeypatch.delenv("FAIL_TEST_INDEX")
+            node.start_process()
+            assert all(one.receipt is not None for few in under_way for one in few.result(WAIT_S)), index
+            node.ready()
+            node.send(number, 2)
+            require_sound(node)
+            node.process.stop()
     finally:
         node.close()
 
