@@ -12,6 +12,8 @@ import pytest
 
 import guildbook
 from command_line import CommandLine
+from guildbook.chain.ledger import Ledger
+from guildbook.cli.access import installed, store_at_rest
 from guildbook.client.keyfile import new_key, read_key, write_key
 from guildbook.engine.cometbft.home import HomeSettings
 from guildbook.engine.cometbft.view import EnginePeer, EngineStatus, EngineView
@@ -237,15 +239,31 @@ def test_an_observer_joins_later_with_the_files_of_any_member(run, accepted):
     assert run(*words, "--hash", accepted).status == 2
 
 
+def test_a_backup_holds_where_the_nodes_are_reached(run, accepted):
+    run.done("backup", "kettle", "saved")
+    run.done("restore", "saved", "again")
+    assert Path("again/peers.json").read_bytes() == Path("kettle/peers.json").read_bytes()
+
+
+def test_an_engine_without_blocks_does_not_begin_behind_its_ledger(run, accepted):
+    folder = NodeFolder(Path("kettle"))
+    keys = [read_key(one) for one in (folder.validator_key, folder.node_key)]
+    with store_at_rest(folder.path) as store:
+        ledger = Ledger(store, installed())
+        ledger.state.head = msgspec.structs.replace(ledger.head, height=812)
+        with pytest.raises(GuildbookError, match="at block 812") as caught:
+            prepare_engine(folder, read_config(folder.config), ledger, *keys)
+        assert caught.value.code == "engine.wrong_home"
+        (folder.engine / "data" / "blockstore.db").mkdir(parents=True)
+        prepare_engine(folder, read_config(folder.config), ledger, *keys)
+
+
 # the doctor
 
 
 @pytest.fixture
 def node(run, accepted):
     """The first member's node, with its engine's home as a start writes it."""
-    from guildbook.chain.ledger import Ledger
-    from guildbook.cli.access import installed, store_at_rest
-
     folder = NodeFolder(Path("kettle"))
     with store_at_rest(folder.path) as store:
         ledger = Ledger(store, installed())

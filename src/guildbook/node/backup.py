@@ -5,6 +5,7 @@ A backup is a folder:
     backup.json       the manifest: network, height, application hash, and size and SHA-256 of every other file
     genesis.json      the founding document
     guildbook.toml    the node's configuration
+    peers.json        where the nodes are reached, of a network of several members
     store/            the ledger as of that height
     keys/             the node's secret keys, only when they were asked for
 
@@ -133,7 +134,7 @@ def backup(
         files = [
             Copied(one, f"store/{one.name}") for one in sorted(store.iterdir()) if one.name not in LEFT_OUT
         ]
-        for one in (folder.genesis, folder.config):
+        for one in (folder.genesis, folder.config, folder.peers):
             if one.exists():
                 files.append(Copied(one, one.name))
         if with_keys:

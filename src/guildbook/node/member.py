@@ -28,6 +28,9 @@ from guildbook.primitives.errors import GuildbookError
 from guildbook.primitives.identifiers import check_code
 from guildbook.primitives.keys import SigningKey
 
+ENGINE_BLOCKS = "data/blockstore.db"
+"""Where CometBFT keeps its blocks, below its home folder."""
+
 _log = logging.getLogger("guildbook.node")
 
 
@@ -163,6 +166,15 @@ def prepare_engine(
             "network.mismatch",
             f"{folder.peers} is of the genesis {peers.genesis_hash}, and this ledger's is {ledger.genesis.hash.hex()}",
             hint="put back the list that came with the genesis",
+        )
+    height = ledger.head.height
+    if height and not (folder.engine / ENGINE_BLOCKS).exists():
+        raise GuildbookError(
+            "engine.wrong_home",
+            f"the ledger is at block {height}, and its engine in {folder.engine} has no blocks, as after a restore",
+            hint="an engine cannot begin behind its ledger: put the store aside, and let a new node with these keys "
+            "fetch the blocks or a snapshot",
+            height=height,
         )
     own_id = engine_address(node.public_key).hex()
     own = next((one for one in peers.nodes if one.id == own_id), None)

@@ -337,7 +337,10 @@ class Node:
 
     def _start_consensus(self) -> None:
         """Bring the engine's folder up to date, and start CometBFT, where this node is the one that runs it."""
-        if self.config.engine.kind != "cometbft" or self._node_key is None:
+        if self.config.engine.kind != "cometbft":
+            return
+        if self._node_key is None:
+            _log.warning("there is no %s: the engine is expected to be run by something else", self.folder.peers)
             return
         home = prepare_engine(self.folder, self.config, self.ledger, self._key, self._node_key)
         if self.config.network.start:
