@@ -53,6 +53,7 @@ COMMANDS = {
     "snapshot": "guildbook.cli.snapshots",
     "prune": "guildbook.cli.leaving",
     "export-all": "guildbook.cli.leaving",
+    "witness": "guildbook.cli.witnessing",
     "keys": "guildbook.cli.keys",
     "network": "guildbook.cli.network",
     "gate": "guildbook.cli.authoring",

@@ -254,6 +254,14 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreConfig = StoreConfig()
     snapshots: SnapshotsConfig = SnapshotsConfig()
     log: LogConfig = LogConfig()
+    witnesses: Annotated[
+        list[str],
+        msgspec.Meta(
+            max_length=64,
+            description="Witnesses that are asked to cosign the log's checkpoint: the key that `guildbook witness key` "
+            "prints, a space, and the witness's address.",
+        ),
+    ] = []
     applications: Annotated[
         list[str],
         msgspec.Meta(

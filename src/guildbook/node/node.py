@@ -29,7 +29,7 @@ import guildbook
 from guildbook.api.app import build_app
 from guildbook.api.metrics import Metrics
 from guildbook.api.services import ApiLimits, HeightSignal, Services
-from guildbook.chain.ledger import Ledger
+from guildbook.chain.ledger import Ledger, View
 from guildbook.client.base import TIMEOUT_S
 from guildbook.client.keyfile import read_key
 from guildbook.client.local import LocalClient
@@ -52,6 +52,7 @@ from guildbook.node.server import HttpServer, listen, url_of
 from guildbook.node.snapshots import SnapshotStore, Snapshotter
 from guildbook.node.state_sync import StateSync
 from guildbook.node.views import NodeViews
+from guildbook.node.witnesses import Witnesses, parse_witness_place
 from guildbook.primitives.checkpoint import Checkpoint, sign_checkpoint
 from guildbook.primitives.errors import EXIT_NODE, GuildbookError
 from guildbook.primitives.keys import SigningKey
@@ -156,6 +157,9 @@ class Node:
         self._snapshotter = (
             Snapshotter(self.snapshots, config.snapshots.interval_blocks) if config.snapshots.interval_blocks else None
         )
+        self.witnesses = Witnesses(
+            [parse_witness_place(one) for one in config.witnesses], self.reader.view, self._signed_checkpoint
+        )
         self._pruner = Pruner(self, config.store.retain_blocks) if config.store.retain_blocks else None
         self._observer = Observer(self.engine, self.metrics, self._views)
         self._free_bytes = shutil.disk_usage(folder.store).free
@@ -238,9 +242,11 @@ class Node:
         return self.engine.submit(envelopes)
 
     def _checkpoint(self) -> bytes:
-        head = self.reader.view().head
+        return self.witnesses.with_cosignatures(self._signed_checkpoint(self.reader.view()))
+
+    def _signed_checkpoint(self, view: View) -> bytes:
         origin = f"guildbook/{self.ledger.genesis.network}"
-        return sign_checkpoint(Checkpoint(origin, head.log_size, head.log_root), self._key)
+        return sign_checkpoint(Checkpoint(origin, view.head.log_size, view.head.log_root), self._key)
 
     @property
     def followed_height(self) -> int:
@@ -316,7 +322,7 @@ class Node:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._on_signal, number)
         self._observer.start()
-        for worker in (self._snapshotter, self._pruner):
+        for worker in (self._snapshotter, self._pruner, self.witnesses):
             if worker is not None:
                 worker.start()
         self.engine.start()
@@ -404,7 +410,7 @@ class Node:
             self.consensus.stop()
         self.engine.stop()
         self._observer.stop()
-        for worker in (self._snapshotter, self._pruner):
+        for worker in (self._snapshotter, self._pruner, self.witnesses):
             if worker is not None:
                 worker.stop()
         if self._views is not None:
