@@ -370,13 +370,23 @@ class Reach:
     """
 
     def __init__(self, callee: Contract, caller: Contract, declared: type[Contract]) -> None:
-        name = type(caller).contract_name
-        specs: dict[str, CommandSpec | QuerySpec] = {**type(callee).commands, **type(callee).queries}
-        for attribute, spec in specs.items():
-            method = getattr(callee, attribute)
-            if type(callee) is not declared:
-                method = _translated(method, getattr(declared, attribute, None))
-            setattr(self, attribute, _reached(callee, method, spec, name, type(callee) is not declared))
+        self._callee = callee
+        self._caller_name = type(caller).contract_name
+        self._declared = declared
+
+    def __getattr__(self, attribute: str) -> Callable[..., Any]:
+        """The way to one command or query, made when it is first gone: a block seldom needs more than a few."""
+        callee, declared = self._callee, self._declared
+        spec = type(callee).commands.get(attribute) or type(callee).queries.get(attribute)
+        if spec is None:
+            raise AttributeError(f"{type(callee).contract_name} has no command or query {attribute}")
+        method = getattr(callee, attribute)
+        foreign = type(callee) is not declared
+        if foreign:
+            method = _translated(method, getattr(declared, attribute, None))
+        way = _reached(callee, method, spec, self._caller_name, foreign)
+        setattr(self, attribute, way)
+        return way
 
 
 def _translated(method: Callable[..., Any], declared: Any) -> Callable[..., Any]:

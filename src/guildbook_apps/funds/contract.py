@@ -32,10 +32,11 @@ UETR. It must agree in amount, currency and account; whatever does not waits the
 is guessed. An item that says again what is known changes nothing.
 
 **Works.** An advance is recovered from later claims in proportion to the contract's value; of each claim a share is
-retained until its release. gross = paid + recovered + retained.
+retained until its release. gross = paid + recovered + retained. What was recovered of an advance that came back after
+all is the contractor's, and is released like what was retained. A claim counts for nothing once all of it came back.
 
 **Pay first.** In an emergency an officer commits a request before it is approved, up to the programme's limit; unless
-it is approved in time, its line is suspended, and stays so until it is.
+it is approved in time, its line is suspended, and stays so until it is, or until the payment ended or came back.
 
 Personal data stays outside: identities and accounts are salted digests. Their clear text is in the payee book, which
 the authority and its bank share, and from which the payment file is made (``adapter.py``), the same bytes everywhere.
@@ -76,6 +77,7 @@ from guildbook.foundation.calendars import Calendars
 from guildbook.foundation.documents import Documents, Fingerprint
 from guildbook.foundation.messages import Entry, Item, ItemState, Messages, SourceField
 from guildbook.foundation.money import Guard, Money, OwnerKind, Transfer
+from guildbook.foundation.parties import Parties
 
 DAY_MS = 86_400_000
 ID_CHARS_MAX = 48
@@ -90,11 +92,12 @@ KIND_CHARS = 8
 """Of ``camt.054.001.08``, what says which kind of message it is."""
 PAYMENT_SCHEMA = "pain.001.001.09"
 RECALL_SCHEMA = "camt.056.001.08"
+RESOLUTION_KIND = "camt.029"
+NO_ENTRY = "none"
+"""Stands for the bank's reference of an entry that has none."""
 PER_MILLE = 1_000
 SOURCE = "source"
 WITNESS = "funds:witness"
-PERSON = "person"
-"""Stands for the kind of message where a person resolved an item."""
 FREE = ""
 COMMITTED = "/committed"
 PAID = "/paid"
@@ -158,10 +161,14 @@ class Mismatch(enum.StrEnum):
     DUPLICATE = "duplicate"
     """The bank rejected it as a duplicate: it may have been paid already."""
     STAGE = "stage"
+    REPEATED = "repeated"
+    """A return without a reference of its own, after another: it may be the same, or a second one."""
 
 
 DOUBTFUL = ("AM05", "DUPL")
 """Reasons of a rejection after which a person has to look before the money is free again."""
+CANCELLED = "CNCL"
+"""Of camt.029: the bank did as it was asked. Whether it had paid by then is for a person to find out."""
 WRONG_ACCOUNT = ("AC01", "AC02", "AC03", "AC04", "AC05", "AC06", "AC07", "AC13", "AC14")
 """Reasons that speak against the payee's account: it has to be verified again."""
 OPEN_STAGES = (Stage.SUBMITTED, Stage.APPROVED, Stage.INSTRUCTED, Stage.ACCEPTED)
@@ -223,7 +230,8 @@ class Payee(Record):
     """The party that confirms receipt; None where a witness does."""
     status: PayeeStatus
     changed_by: Code
-    """Who enrolled it or last changed its account: not who verifies it."""
+    unblocked_by: Code | None
+    """Who enrolled it or last changed its account, and who last unblocked it: neither verifies it."""
     credential: Digest | None
 
 
@@ -350,6 +358,14 @@ class TakenMessage(Record):
 
     message: Positive = key()
     programme: Code
+
+
+class Booking(Record):
+    """An entry that says a request was paid, in one kind of message; another one in the same kind contradicts it."""
+
+    request: Positive = key()
+    kind: Code = key()
+    entry: Code = key()
 
 
 class Return(Record):
@@ -703,6 +719,12 @@ class NothingToPay(Rejected):
     retained_minor: NonNegative
 
 
+class CurrencyDiffers(Rejected):
+    """The invoice is of another currency than the programme."""
+
+    currency: Code
+
+
 class OverAllocation(Rejected):
     """The line has not so much left."""
 
@@ -774,9 +796,15 @@ def is_live(row: Request) -> bool:
     return row.stage in OPEN_STAGES or row.stage in PAID_STAGES
 
 
+def is_unapproved(row: Request) -> bool:
+    """Whether a request was committed or paid first, and still needs its approval."""
+    return row.regularise_by is not None and not row.approved and is_live(row)
+
+
 class Funds(Contract, name="funds", version=1):
     """Programmes, budget lines, payees, requests, the bank's messages, and what came of the money."""
 
+    parties = use(Parties)
     calendars = use(Calendars)
     money = use(Money)
     approvals = use(Approvals)
@@ -793,6 +821,7 @@ class Funds(Contract, name="funds", version=1):
     references = Table(Reference)
     batches = Table(Batch)
     taken = Table(TakenMessage)
+    bookings = Table(Booking)
     returns = Table(Return)
     recalls = Table(Recall)
     usages = Table(Usage)
@@ -804,8 +833,8 @@ class Funds(Contract, name="funds", version=1):
     rejections = (ReferenceUsed, TooLong, NotInRange, UnknownId, UnknownNumber, IdTaken, NotYours, SamePerson,
                   OtherProgramme, WrongDirection, LineSuspended, LineLapsed, NotLapsed, IdentityEnrolled,
                   PayeeNotVerified, AccountChanged, NoChange, PurposeDiffers, OverEntitlement, NothingToPay,
-                  OverAllocation, OverPayFirst, WrongStage, NotOverdue, NotExecuted, HadPart, AlreadyResolved,
-                  StillMismatched, MoreThanPaid)
+                  CurrencyDiffers, OverAllocation, OverPayFirst, WrongStage, NotOverdue, NotExecuted, HadPart,
+                  AlreadyResolved, StillMismatched, MoreThanPaid)
 
     # The budget
 
@@ -835,7 +864,9 @@ class Funds(Contract, name="funds", version=1):
     @command(role="administrator")
     def admit_deliverer(self, programme: Code, party: Code, public_key: PublicKeyBytes | None = None) -> None:
         """Let a party of the programme's bank deliver its messages, with ``public_key`` by that key only."""
-        self._require_organisation(self._programme(programme).authority)
+        row = self._programme(programme)
+        self._require_organisation(row.authority)
+        require(self.parties.organisation_of(party) == row.bank, NotYours, owner=row.bank)
         self.messages.admit(_channel(programme), party, public_key)
 
     @command(role="administrator")
@@ -864,7 +895,8 @@ class Funds(Contract, name="funds", version=1):
         It is approved in ``approvals``, by the programme's budget policy, and then made with ``move``.
         """
         programme = self._movable(kind, source, target, amount_minor)
-        return self.approvals.open(reference, programme.budget_policy, kind.value, target,
+        own = digest_of("funds.reference", self.sender.party, reference).hex()[:32]
+        return self.approvals.open(f"movement/{own}", programme.budget_policy, kind.value, target,
                                    digest_of("funds.movement", kind, source, target, amount_minor, basis), 0,
                                    amount_minor, programme.currency, programme.authority)
 
@@ -916,7 +948,7 @@ class Funds(Contract, name="funds", version=1):
             raise IdentityEnrolled(payee=known.payee)
         self.payees.insert(Payee(id=payee, programme=programme, identity=identity, account=account,
                                  controller=controller, status=PayeeStatus.ENROLLED, changed_by=self.sender.party,
-                                 credential=None))
+                                 unblocked_by=None, credential=None))
         self.identities.insert(Identity(programme=programme, identity=identity, payee=payee))
         self.emit(PayeeChanged(payee=payee, programme=programme, status=PayeeStatus.ENROLLED, account=account))
         self._tell_shared(programme, payee, account)
@@ -934,7 +966,8 @@ class Funds(Contract, name="funds", version=1):
     def verify(self, payee: Code, account: Digest, credential: Digest) -> None:
         """Say that a payee is who it claims and has this account; ``credential`` is the digest of what shows it."""
         row = self._payee(payee)
-        require(row.changed_by != self.sender.party, SamePerson, party=row.changed_by)
+        for party in (row.changed_by, row.unblocked_by):
+            require(party != self.sender.party, SamePerson, party=self.sender.party)
         require(row.status is PayeeStatus.ENROLLED and row.account == account, NoChange)
         self.payees.update(row, status=PayeeStatus.VERIFIED, credential=credential)
         self.emit(PayeeChanged(payee=payee, programme=row.programme, status=PayeeStatus.VERIFIED, account=account))
@@ -952,7 +985,7 @@ class Funds(Contract, name="funds", version=1):
         """Let a blocked payee be verified again, by another registrar."""
         row = self._payee(payee)
         require(row.status is PayeeStatus.BLOCKED, NoChange)
-        self.payees.update(row, status=PayeeStatus.ENROLLED, changed_by=self.sender.party)
+        self.payees.update(row, status=PayeeStatus.ENROLLED, unblocked_by=self.sender.party)
         self.emit(PayeeChanged(payee=payee, programme=row.programme, status=PayeeStatus.ENROLLED, account=row.account))
 
     @command(role="registrar")
@@ -1022,11 +1055,12 @@ class Funds(Contract, name="funds", version=1):
     def propose_again(self, request: Positive) -> int:
         """Ask again for the approval of a request that was paid first; returns the new proposal's number."""
         row = self._request(request)
-        late = row.regularise_by is not None and not row.approved
+        late = is_unapproved(row)
         waits = late and self.approvals.status(row.proposal) in ("open", "ready")
         require(late and not waits, WrongStage, request=request, stage=row.stage)
         self._require_unit(row)
-        proposal = self._open_proposal(f"request/{request}/{self.height}", self._programme(row.programme), row)
+        require(self._releaser(row) != self.sender.party, HadPart, request=request)
+        proposal = self._open_proposal(f"request/{request}/{row.proposal}", self._programme(row.programme), row)
         self.requests.update(row, proposal=proposal)
         return proposal
 
@@ -1057,7 +1091,7 @@ class Funds(Contract, name="funds", version=1):
         self.approvals.reject(row.proposal, stage, payload, reason, 0, acting_for)
         if row.stage is Stage.SUBMITTED:
             self._end(row, Stage.REJECTED, reason)
-        elif not row.overdue:
+        elif is_unapproved(row) and not row.overdue:
             self._suspend(row)
 
     @command
@@ -1097,7 +1131,7 @@ class Funds(Contract, name="funds", version=1):
         """Suspend the lines of a request that was paid first and not approved in time; by anybody."""
         row = self._request(request)
         late = row.regularise_by is not None and self.now >= row.regularise_by
-        require(late and not row.approved and not row.overdue, NotOverdue, request=request)
+        require(late and is_unapproved(row) and not row.overdue, NotOverdue, request=request)
         self._suspend(row)
 
     # Paying
@@ -1131,6 +1165,8 @@ class Funds(Contract, name="funds", version=1):
             require(row.stage is Stage.APPROVED, WrongStage, request=number, stage=row.stage)
             part_taken = self.approvals.part_of(row.proposal, self.sender.party)
             require(part_taken is None and row.requester != self.sender.party, HadPart, request=number)
+            if not row.approved and self.approvals.status(row.proposal) in ("open", "ready"):
+                self.approvals.recuse(row.proposal, "released")
             total += row.amount_minor
             self._expect(owner, "EndToEndId", row.end_to_end, number)
             self._expect(owner, "UETR", row.uetr, number)
@@ -1163,7 +1199,7 @@ class Funds(Contract, name="funds", version=1):
                 row = self._request(_number(item.reference))
                 why = self._mismatch(owner, row, item)
                 if why is None:
-                    why = self._apply(row, schema[:KIND_CHARS], item)
+                    why = self._apply(row, schema[:KIND_CHARS], item, by_person=False)
                 if why is None:
                     continue
                 self.messages.quarantine(message, item.position, why.value)
@@ -1174,8 +1210,8 @@ class Funds(Contract, name="funds", version=1):
     def resolve(self, message: Positive, position: Positive, resolution: Code, note: Text,
                 request: Positive | None = None) -> None:
         """Deal with an item that waits: apply it to ``request``, whatever account it names, or set it aside."""
-        taken = self.taken.get(message)
-        if taken is None:
+        taken, source = self.taken.get(message), self.messages.message(message)
+        if taken is None or source is None:
             raise UnknownNumber(kind="message", number=message)
         owner = self._programme(taken.programme)
         self._require_organisation(owner.authority)
@@ -1189,7 +1225,7 @@ class Funds(Contract, name="funds", version=1):
             require(row.requester != self.sender.party, SamePerson, party=row.requester)
             why = self._mismatch(owner, row, items[position - 1])
             if why is None or why is Mismatch.ACCOUNT:
-                why = self._apply(row, PERSON, items[position - 1])
+                why = self._apply(row, source.schema[:KIND_CHARS], items[position - 1], by_person=True)
             if why is not None:
                 raise StillMismatched(why=why)
             reference = _reference(request)
@@ -1227,7 +1263,7 @@ class Funds(Contract, name="funds", version=1):
         controller = self._payee(row.payee).controller
         require(controller is None, NotYours, owner=controller or WITNESS)
         part_taken = self.approvals.part_of(row.proposal, self.sender.party)
-        require(part_taken is None, HadPart, request=request)
+        require(part_taken is None and self._releaser(row) != self.sender.party, HadPart, request=request)
         self._confirm(row, confirmed_minor, complaint)
 
     @command(role="clerk")
@@ -1307,6 +1343,10 @@ class Funds(Contract, name="funds", version=1):
         row = self._payee(payee)
         require(row.status is PayeeStatus.VERIFIED, PayeeNotVerified, payee=payee, status=row.status)
         return row
+
+    def _releaser(self, row: Request) -> str | None:
+        batch = None if row.batch is None else self.batches.get(row.batch)
+        return None if batch is None else batch.released_by
 
     def _require_organisation(self, organisation: str) -> None:
         require(self.sender.organisation == organisation, NotYours, owner=organisation)
@@ -1389,6 +1429,7 @@ class Funds(Contract, name="funds", version=1):
             left = terms.advance_minor - terms.advanced_minor - terms.advancing_minor
         elif kind is Kind.RETENTION:
             left = terms.retained_minor - terms.released_minor
+            left += max(0, terms.recovered_minor - terms.advanced_minor)
         else:
             left = terms.value_minor - terms.claimed_minor
             claimed = terms.claimed_minor + gross
@@ -1399,6 +1440,10 @@ class Funds(Contract, name="funds", version=1):
         require(gross <= left, OverEntitlement, wanted_minor=gross, left_minor=max(0, left))
         amount = gross - recovered - retained
         require(amount > 0, NothingToPay, recovered_minor=recovered, retained_minor=retained)
+        programme = self._programme(who.programme)
+        document = None if invoice is None else self.documents.record(invoice)
+        if document is not None:
+            require(document.currency == programme.currency, CurrencyDiffers, currency=document.currency)
         borne = allocate(amount, tuple([share.weight for share in shares]))
         parts = [Part(line=line.id, amount_minor=part, returned_minor=0)
                  for line, part in zip(lines, borne, strict=True)]
@@ -1410,7 +1455,7 @@ class Funds(Contract, name="funds", version=1):
                       stage=Stage.SUBMITTED, requester=self.sender.party, proposal=1, approved=False,
                       regularise_by=None, overdue=False, batch=None, reason=None, entry=None, entry_kind=None,
                       returned_minor=0, confirmed_minor=0, complaint=None, submitted_at=self.now, stage_at=self.now)
-        return self._programme(who.programme), row
+        return programme, row
 
     def _entitlement(self, payee: Payee, cycle: str) -> Entitlement:
         row = self.entitlements.get(payee.id, cycle)
@@ -1466,11 +1511,12 @@ class Funds(Contract, name="funds", version=1):
         return self.requests.update(row, proposal=proposal, encumbrance=encumbrance)
 
     def _open_proposal(self, reference: str, programme: Programme, row: Request) -> int:
-        controller = self._payee(row.payee).controller
         payload = self._payload(row)
+        others = (self._payee(row.payee).controller, row.requester, self._releaser(row))
+        excluded = tuple([party for party in others if party is not None and party != self.sender.party])
         proposal = self.approvals.open(reference, programme.request_policy, row.kind.value, f"request/{row.number}",
                                        payload, 0, row.amount_minor, programme.currency, programme.authority, (),
-                                       () if controller is None else (controller,))
+                                       excluded)
         self.emit(Submitted(request=row.number, proposal=proposal, payload=payload, payee=row.payee, kind=row.kind,
                             gross_minor=row.gross_minor, amount_minor=row.amount_minor))
         return proposal
@@ -1526,40 +1572,64 @@ class Funds(Contract, name="funds", version=1):
         """End a request that was not paid: what it took is free again."""
         if row.stage in COMMITTED_STAGES:
             self._post(row, "release", COMMITTED, FREE)
-        if row.overdue:
-            self._mark_lines(row, -1)
+        if is_unapproved(row) and self.approvals.status(row.proposal) in ("open", "ready"):
+            self.approvals.cancel(row.proposal, stage.value)
         self._count(row, row.amount_minor, taken=False, was_paid=False)
         self._free_invoice(row, row.gross_minor)
-        self._move_to(self.requests.update(row, overdue=False), stage, reason)
+        self._move_to(self._cleared(row), stage, reason)
 
-    def _apply(self, row: Request, kind: str, item: Item) -> Mismatch | None:
+    def _cleared(self, row: Request) -> Request:
+        """A request that needs no approval any more suspends its lines no longer."""
+        if not row.overdue:
+            return row
+        self._mark_lines(row, -1)
+        return self.requests.update(row, overdue=False)
+
+    def _apply(self, row: Request, kind: str, item: Item, *, by_person: bool) -> Mismatch | None:
         """Do what an item of the bank says, if it is new; returns why it contradicts what is known."""
         on_its_way = row.stage is Stage.INSTRUCTED or row.stage is Stage.ACCEPTED
         if item.kind == "BOOK":
-            entry = _entry(item)
-            if on_its_way:
-                self._settle(row, kind, entry)
-                return None
-            booked_once = row.entry_kind is not None and (row.entry_kind != kind or row.entry == entry)
-            return None if booked_once else Mismatch.STAGE
+            return self._book(row, kind, _entry(item, by_person=by_person), on_its_way)
         if item.kind == "RTRN":
-            return self._take_back(row, kind, item)
+            return self._take_back(row, kind, item, _entry(item, by_person=by_person))
         if item.kind == "RJCT":
-            if on_its_way and item.code in DOUBTFUL and kind != PERSON:
+            if on_its_way and item.code in DOUBTFUL and not by_person:
                 return Mismatch.DUPLICATE
             if on_its_way:
                 self._end(row, Stage.FAILED, item.code or "RJCT")
                 self._doubt(row, item.code)
                 return None
             return None if row.stage is Stage.FAILED else Mismatch.STAGE
-        recall = self.recalls.get(row.number)
-        if kind == "camt.029" and recall is not None:
-            self.recalls.update(recall, outcome=item.kind)
-            return None
+        if kind == RESOLUTION_KIND:
+            return self._note_recall(row, item, on_its_way=on_its_way, by_person=by_person)
         if item.kind in ACCEPTING and row.stage is Stage.INSTRUCTED:
             self._move_to(row, Stage.ACCEPTED, item.code)
             return None
         return Mismatch.STAGE if row.stage is Stage.FAILED and item.kind in ACCEPTING else None
+
+    def _note_recall(self, row: Request, item: Item, *, on_its_way: bool, by_person: bool) -> Mismatch | None:
+        """What became of a recall. A payment that was cancelled on its way ends when a person says so."""
+        recall = self.recalls.get(row.number)
+        if recall is None:
+            return Mismatch.STAGE
+        self.recalls.update(recall, outcome=item.kind)
+        if on_its_way and item.kind == CANCELLED:
+            if not by_person:
+                return Mismatch.STAGE
+            self._end(row, Stage.FAILED, CANCELLED)
+        return None
+
+    def _book(self, row: Request, kind: str, entry: str, on_its_way: bool) -> Mismatch | None:
+        """Note that a request was paid; each kind of message says it once."""
+        if self.bookings.exists(row.number, kind, entry):
+            return None
+        twice = len(list(self.bookings.find(row.number, kind, limit=1))) > 0
+        if twice or not (on_its_way or row.entry_kind is not None):
+            return Mismatch.STAGE
+        self.bookings.insert(Booking(request=row.number, kind=kind, entry=entry))
+        if on_its_way:
+            self._settle(row, kind, entry)
+        return None
 
     def _settle(self, row: Request, kind: str, entry: str) -> None:
         self._post(row, "settle", COMMITTED, PAID)
@@ -1580,14 +1650,16 @@ class Funds(Contract, name="funds", version=1):
         number = self.messages.queue(_channel(programme), schema[:KIND_CHARS], schema, reference, source)
         self.messages.produce(_channel(programme), number, file)
 
-    def _take_back(self, row: Request, kind: str, item: Item) -> Mismatch | None:
+    def _take_back(self, row: Request, kind: str, item: Item, entry: str) -> Mismatch | None:
         """Note that money came back, as often as one kind of message says it: the most that any kind told counts."""
         paid = row.stage in PAID_STAGES or row.stage is Stage.RETURNED
-        amount, entry = item.amount_minor, _entry(item)
+        amount = item.amount_minor
         if not paid or amount is None:
             return Mismatch.STAGE
-        if self.returns.exists(row.number, kind, entry):
-            return None
+        known = self.returns.get(row.number, kind, entry)
+        if known is not None:
+            again = None if known.amount_minor == amount else Mismatch.AMOUNT
+            return Mismatch.REPEATED if entry == NO_ENTRY else again
         told = sum([one.amount_minor for one in self.returns.find(row.number, kind)]) + amount
         if told > row.amount_minor:
             return Mismatch.AMOUNT
@@ -1604,14 +1676,13 @@ class Funds(Contract, name="funds", version=1):
                 moves.append(Transfer(debit=account_of(part.line, PAID), credit=account_of(part.line),
                                       amount_minor=minor, purpose="return", document=None))
         self.money.post(f"request/{row.number}/return/{told}", tuple(moves))
-        whole = more == row.amount_minor
         self._count(row, more, taken=False, was_paid=True)
-        self._free_invoice(row, row.gross_minor if whole else more)
+        self._free_invoice(row, row.gross_minor if told == row.amount_minor else more)
         self._doubt(row, item.code)
         self.emit(MoneyReturned(request=row.number, amount_minor=more, reason=item.code))
         row = self.requests.update(row, returned_minor=told, parts=tuple(parts))
         if told == row.amount_minor:
-            self._move_to(row, Stage.RETURNED, item.code)
+            self._move_to(self._cleared(row), Stage.RETURNED, item.code)
         return None
 
     def _confirm(self, row: Request, confirmed: int, complaint: str | None) -> None:
@@ -1623,7 +1694,10 @@ class Funds(Contract, name="funds", version=1):
         self.emit(ReceiptConfirmed(request=row.number, confirmed_minor=confirmed, complaint=complaint))
 
     def _count(self, row: Request, amount: int, *, taken: bool, was_paid: bool) -> None:
-        """Let a request take, or give back, ``amount`` of what its entitlement or works allow."""
+        """Let a request take, or give back, ``amount`` of what its entitlement or works allow.
+
+        A claim that gives back the last of what it paid also gives back what was recovered and retained of it.
+        """
         change = amount if taken else -amount
         if row.kind is Kind.BENEFIT:
             entitlement = self._entitlement(self._payee(row.payee), row.about)
@@ -1638,9 +1712,9 @@ class Funds(Contract, name="funds", version=1):
             self.works.update(works, advanced_minor=works.advanced_minor + change)
         elif row.kind is Kind.ADVANCE:
             self.works.update(works, advancing_minor=works.advancing_minor + change)
-        elif amount == row.amount_minor:
+        elif amount == row.amount_minor - row.returned_minor:
             sign = 1 if taken else -1
-            self.works.update(works, claimed_minor=works.claimed_minor + sign * row.gross_minor,
+            self.works.update(works, claimed_minor=works.claimed_minor + sign * (row.gross_minor - row.returned_minor),
                               recovered_minor=works.recovered_minor + sign * row.recovered_minor,
                               retained_minor=works.retained_minor + sign * row.retained_minor)
         else:
@@ -1667,7 +1741,7 @@ class Funds(Contract, name="funds", version=1):
         """Let a payee be verified again whose account the bank did not find."""
         payee = self._payee(row.payee)
         if reason in WRONG_ACCOUNT and payee.account == row.account and payee.status is PayeeStatus.VERIFIED:
-            self.payees.update(payee, status=PayeeStatus.ENROLLED, changed_by=self.sender.party)
+            self.payees.update(payee, status=PayeeStatus.ENROLLED)
             self.emit(PayeeChanged(payee=payee.id, programme=payee.programme, status=PayeeStatus.ENROLLED,
                                    account=payee.account))
 
@@ -1689,6 +1763,41 @@ class Funds(Contract, name="funds", version=1):
             assert self.money.balance(account_of(line.id, COMMITTED)) == committed.get(line.id, 0), line.id
             assert self.money.balance(account_of(line.id, PAID)) == paid.get(line.id, 0), line.id
             assert self.money.balance(account_of(line.id)) >= 0, line.id
+
+    @invariant
+    def lines_hold_all_that_was_appropriated(self) -> None:
+        """What is free, committed and paid on a programme's lines is what came into it, to the last unit."""
+        held: dict[str, int] = {}
+        for line in self.lines.find(index=()):
+            for where in (FREE, COMMITTED, PAID):
+                held[line.programme] = held.get(line.programme, 0) + self.money.balance(account_of(line.id, where))
+        for programme in self.programmes.find():
+            appropriated = -self.money.balance(f"funds/{programme.id}/{SOURCE}")
+            assert held[programme.id] == appropriated, programme.id
+
+    @invariant
+    def works_count_their_requests(self) -> None:
+        """What works count is what their live requests say, and no more is claimed than they are worth."""
+        counts: dict[str, list[int]] = {}
+        for row in self.requests.find(index=()):
+            if row.kind is Kind.BENEFIT or not is_live(row):
+                continue
+            count = counts.setdefault(row.about, [0, 0, 0, 0, 0, 0])
+            left = row.amount_minor - row.returned_minor
+            if row.kind is Kind.ADVANCE:
+                count[1 if row.stage in PAID_STAGES else 0] += left
+            elif row.kind is Kind.RETENTION:
+                count[5] += left
+            else:
+                count[2] += row.gross_minor - row.returned_minor
+                count[3] += row.recovered_minor
+                count[4] += row.retained_minor
+        for works in self.works.find():
+            count = counts.get(works.id, [0, 0, 0, 0, 0, 0])
+            assert [works.advancing_minor, works.advanced_minor, works.claimed_minor, works.recovered_minor,
+                    works.retained_minor, works.released_minor] == count, works.id
+            assert works.claimed_minor <= works.value_minor, works.id
+            assert works.advancing_minor + works.advanced_minor <= works.advance_minor, works.id
 
     @invariant
     def nobody_gets_more_than_granted(self) -> None:
@@ -1720,6 +1829,8 @@ class Funds(Contract, name="funds", version=1):
                 batch = batches[row.batch]
                 assert row.number in batch.requests, row.number
                 assert batch.released_by != row.requester, row.number
+                part = self.approvals.part_of(row.proposal, batch.released_by)
+                assert part is None or part in ("recusal", "exclusion"), row.number
                 assert row.approved or row.regularise_by is not None, row.number
         for batch in batches.values():
             rows = [self._request(number) for number in batch.requests]
@@ -1732,6 +1843,7 @@ class Funds(Contract, name="funds", version=1):
         overdue: dict[str, int] = {}
         for row in self.requests.find(index=()):
             if row.overdue:
+                assert is_unapproved(row), row.number
                 for part in row.parts:
                     overdue[part.line] = overdue.get(part.line, 0) + 1
         for line in self.lines.find(index=()):
@@ -1756,12 +1868,14 @@ def _number(reference: str) -> int:
     return number
 
 
-def _entry(item: Item) -> str:
-    """The bank's own reference of an entry, as a digest, since it may be any text."""
+def _entry(item: Item, *, by_person: bool) -> str:
+    """The bank's own reference of an entry, as a digest, since it may be any text; without one, a person's word makes
+    the item an entry of its own.
+    """
     for one in item.identifiers:
         if one.kind == "AcctSvcrRef":
             return digest_of("funds.entry", one.value).hex()[:32]
-    return "none"
+    return f"item/{item.message}/{item.position}" if by_person else NO_ENTRY
 
 
 def _uetr(digest: bytes) -> str:

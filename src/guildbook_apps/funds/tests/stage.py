@@ -53,9 +53,13 @@ def policies(authority: str = AUTHORITY) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def founded(currency: str = "CNY", calendar: str | None = None, **settings: Any) -> TestLedger:
-    """A ledger with the programme ``roofs``: a province, one county under it, and nothing appropriated."""
-    stage = TestLedger(Funds, actors=ACTORS, **settings)
+def founded(currency: str = "CNY", calendar: str | None = None, grants: dict[str, list[str]] | None = None,
+            **settings: Any) -> TestLedger:
+    """A ledger with the programme ``roofs``: a province, one county under it, and nothing appropriated.
+
+    ``grants`` are permissions that some actors hold instead of their own.
+    """
+    stage = TestLedger(Funds, actors={**ACTORS, **(grants or {})}, **settings)
     for name, terms in policies():
         version = act(stage, "administrator").approvals.publish_policy(
             policy=name, life_ms=30 * DAY_MS, currency=currency, executor="not_proposer", **terms)

@@ -225,6 +225,60 @@ def test_an_advance_is_recovered_in_proportion_and_a_share_retained_until_its_re
         submitted(stage, 1, kind="claim", **terms)
 
 
+def works_of_omar(stage, value, advance, per_mille=0):
+    act(stage, "clerk").funds.register_works(works="well", line="roofs/heron", payee="p-omar", document=digest("d"),
+                                             value_minor=value, advance_minor=advance, retention_per_mille=per_mille)
+    return {"payee": "p-omar", "about": "well"}
+
+
+def works_row(stage):
+    row = stage.rows("funds.works")[0]
+    return (row.advanced_minor, row.claimed_minor, row.recovered_minor, row.retained_minor, row.released_minor)
+
+
+def test_a_claim_that_came_back_in_parts_counts_for_nothing_like_one_that_came_back_at_once(stage):
+    act(stage, "clerk").funds.register_invoice(invoice="inv", payee="p-omar", digest=digest("i"), face_minor=400_000,
+                                               fingerprints=[])
+    terms = works_of_omar(stage, 1_000_000, 500_000, 100)
+    paid(stage, 500_000, kind="advance", **terms)
+    claim = paid(stage, 400_000, kind="claim", invoice="inv", **terms)
+    assert works_row(stage) == (500_000, 400_000, 200_000, 40_000, 0)
+    delivered(stage, "pacs.004", item(stage, claim, "RTRN", amount_minor=60_000, entry="R1"))
+    assert works_row(stage) == (500_000, 340_000, 200_000, 40_000, 0)
+    delivered(stage, "pacs.004", item(stage, claim, "RTRN", amount_minor=100_000, entry="R2"))
+    assert works_row(stage) == (500_000, 0, 0, 0, 0)
+    paid(stage, 400_000, kind="claim", invoice="inv", **terms)
+
+
+def test_what_was_recovered_of_an_advance_that_came_back_is_released(stage):
+    terms = works_of_omar(stage, 1_000_000, 500_000)
+    advance = paid(stage, 500_000, kind="advance", **terms)
+    paid(stage, 400_000, kind="claim", **terms)
+    with refused("funds.over_entitlement", left_minor=0):
+        submitted(stage, 1, kind="retention", **terms)
+    delivered(stage, "pacs.004", item(stage, advance, "RTRN", entry="R1"))
+    with refused("funds.over_entitlement", left_minor=200_000):
+        submitted(stage, 200_001, kind="retention", **terms)
+    paid(stage, 200_000, kind="retention", **terms)
+    paid(stage, 600_000, kind="claim", **terms)
+    assert standing(stage)[2] == 1_000_000
+
+
+def test_an_invoice_of_another_currency_pays_nothing(stage):
+    act(stage, "administrator").funds.register_programme(
+        programme="wells", supervisor=WATCH, bank=BANK, currency="EUR", debtor=digest("debtor"), budget_policy="budget",
+        request_policy="request", pay_first_minor=0, regularise_ms=1, root="wells/province", purpose="water",
+        level="province", lapses_at=stage.now + YEAR_MS)
+    act(stage, "registrar-one").funds.enrol(payee="p-far", programme="wells", identity=digest("far"),
+                                            account=digest("account far"), controller=None)
+    act(stage, "clerk").funds.register_invoice(invoice="inv-far", payee="p-far", digest=digest("i"), face_minor=500_000,
+                                               fingerprints=[])
+    with refused("funds.currency_differs", currency="EUR"):
+        submitted(stage, invoice="inv-far")
+    with refused("documents.unknown_document"):
+        submitted(stage, invoice="nowhere")
+
+
 def test_a_claim_that_recovery_eats_up_is_refused(stage):
     act(stage, "clerk").funds.register_works(works="well", line="roofs/heron", payee="p-omar", document=digest("d"),
                                              value_minor=1_000_000, advance_minor=1_000_000, retention_per_mille=0)
@@ -290,6 +344,74 @@ def test_an_emergency_that_is_rejected_freezes_its_line_and_can_be_asked_for_aga
     submitted(stage)
 
 
+def rejected_twice(stage, request):
+    for _again in range(2):
+        act(stage, "reviewer").funds.reject(request=request, stage="review", reason="no-need",
+                                            payload=stage.query("funds.payload_of", request))
+
+
+def test_a_rejection_that_is_sent_again_suspends_nothing(stage):
+    rejected_twice(stage, submitted(stage))
+    submitted(stage)
+
+
+def test_an_emergency_that_ended_before_it_was_paid_needs_no_approval(stage):
+    cancelled, failed, suspending = pay_first(stage), pay_first(stage), pay_first(stage)
+    act(stage, "clerk").funds.cancel(request=cancelled, reason="error")
+    instructed(stage, failed)
+    delivered(stage, "pain.002", item(stage, failed, "RJCT", reason="MS03"))
+    rejected_twice(stage, suspending)
+    with refused("funds.line_suspended"):
+        submitted(stage)
+    act(stage, "clerk").funds.cancel(request=suspending, reason="error")
+    stage.advance(days=4)
+    for request in (cancelled, failed, suspending):
+        with refused("funds.not_overdue", request=request):
+            act(stage, "omar").funds.mark_overdue(request=request)
+        with refused("funds.wrong_stage"):
+            act(stage, "clerk").funds.propose_again(request=request)
+        with refused("approvals.wrong_state"):
+            approved(stage, request)
+    submitted(stage)
+
+
+def test_an_emergency_that_came_back_suspends_its_line_no_longer(stage):
+    request = pay_first(stage)
+    instructed(stage, request)
+    delivered(stage, "camt.054", item(stage, request, "BOOK"))
+    stage.advance(days=3)
+    act(stage, "omar").funds.mark_overdue(request=request)
+    delivered(stage, "pacs.004", item(stage, request, "RTRN", amount_minor=100_000, entry="R1"))
+    with refused("funds.line_suspended"):
+        submitted(stage)
+    delivered(stage, "pacs.004", item(stage, request, "RTRN", amount_minor=300_000, entry="R2"))
+    submitted(stage)
+
+
+def test_who_paid_first_or_released_does_not_approve_later():
+    everything = ["funds:officer", "funds:clerk", "funds:reviewer", "funds:releaser"]
+    stage = endowed(founded(grants={f"{AUTHORITY}/releaser": everything, f"{COUNTY}/officer-county": everything}))
+    request = pay_first(stage)
+    instructed(stage, request)
+    payload = stage.query("funds.payload_of", request)
+    with refused("approvals.has_part", party="releaser"):
+        act(stage, "releaser").funds.approve(request=request, stage="review", payload=payload)
+    act(stage, "reviewer").funds.reject(request=request, stage="review", payload=payload, reason="why")
+    act(stage, "clerk").funds.propose_again(request=request)
+    for name in ("officer-county", "releaser"):
+        with refused("approvals.has_part", party=name):
+            act(stage, name).funds.approve(request=request, stage="review", payload=payload)
+    approved(stage, request)
+
+
+def test_a_reference_of_a_movement_stands_in_the_way_of_no_request(stage):
+    terms = {"kind": "appropriate", "source": None, "target": "roofs/province", "amount_minor": 5, "basis": digest("b")}
+    first = act(stage, "treasurer").funds.propose_movement(reference="request/1", **terms)
+    assert act(stage, "treasurer").funds.propose_movement(reference="request/1", **terms) == first
+    assert act(stage, "second").funds.propose_movement(reference="request/1", **terms) == first + 1
+    assert submitted(stage) == 1
+
+
 def test_files_are_executed_on_business_days_and_before_the_cut_off():
     """2026-01-01 is a Thursday: the holiday, Friday, a weekend."""
     stage = founded(calendar="lantern-days")
@@ -331,10 +453,36 @@ def test_late_doubled_and_disordered_bank_messages_change_nothing_more(stage):
         delivered(stage, "camt.054", item(stage, request, "BOOK", entry="else"), message="M1")
 
 
-def test_a_second_booking_of_one_payment_is_set_aside(stage):
+@pytest.mark.parametrize("kind", ["camt.054", "camt.053"])
+def test_a_second_booking_of_one_payment_is_set_aside(stage, kind):
     request = paid(stage)
-    assert delivered(stage, "camt.054", item(stage, request, "BOOK", entry="again")) == 1
+    assert delivered(stage, "camt.053", item(stage, request, "BOOK")) == 0
+    assert delivered(stage, kind, item(stage, request, "BOOK", entry="again")) == 1
     assert (unmatched(stage), standing(stage)) == (["stage"], (49_700_000, 0, 300_000))
+
+
+def test_returns_without_a_reference_are_not_guessed_to_be_one_or_two(stage):
+    request = paid(stage)
+    back = item(stage, request, "RTRN", amount_minor=100_000)
+    assert delivered(stage, "pacs.004", back, back, message="R") == 1
+    assert (unmatched(stage), standing(stage)) == (["repeated"], (49_800_000, 0, 200_000))
+    assert delivered(stage, "camt.054", item(stage, request, "RTRN", amount_minor=100_000, entry="C")) == 0
+    act(stage, "releaser").funds.resolve(message=3, position=2, resolution="second", note="two", request=request)
+    assert standing(stage) == (49_900_000, 0, 100_000)
+    assert delivered(stage, "camt.054", item(stage, request, "RTRN", amount_minor=50_000, entry="C")) == 1
+    assert unmatched(stage) == ["amount"]
+
+
+def test_a_payment_cancelled_on_its_way_ends_when_a_person_has_looked(stage):
+    request = approved(stage, submitted(stage))
+    instructed(stage, request)
+    assert delivered(stage, "camt.029", item(stage, request, "CNCL")) == 1
+    act(stage, "releaser").funds.recall(request=request, reason="CUST", file=digest("camt.056"))
+    assert delivered(stage, "camt.029", item(stage, request, "PDCR")) == 0
+    assert delivered(stage, "camt.029", item(stage, request, "CNCL")) == 1
+    assert (stage_of(stage, request), unmatched(stage)) == ("instructed", ["stage", "stage"])
+    act(stage, "releaser").funds.resolve(message=3, position=1, resolution="cancelled", note="", request=request)
+    assert (stage_of(stage, request), standing(stage)) == ("failed", (50_000_000, 0, 0))
 
 
 def test_a_right_amount_to_a_wrong_account_is_set_aside_recalled_and_resolved(stage):
@@ -497,6 +645,22 @@ def test_payees_are_enrolled_once_and_verified_by_another(stage):
         registrar.block(payee="p-nobody")
 
 
+def test_who_enrolled_or_unblocked_a_payee_never_verifies_it(stage):
+    terms = {"payee": "p-ida", "account": digest("account ida"), "credential": digest("c")}
+    request = approved(stage, submitted(stage))
+    instructed(stage, request)
+    delivered(stage, "pain.002", item(stage, request, "RJCT", reason="AC01"))
+    with refused("funds.same_person", party="registrar-one"):
+        act(stage, "registrar-one").funds.verify(**terms)
+    act(stage, "registrar-two").funds.block(payee="p-ida")
+    with refused("funds.no_change"):
+        act(stage, "registrar-two").funds.verify(**{**terms, "payee": "p-omar", "account": digest("account omar")})
+    act(stage, "registrar-two").funds.unblock(payee="p-ida")
+    for name in ("registrar-one", "registrar-two"):
+        with refused("funds.same_person", party=name):
+            act(stage, name).funds.verify(**terms)
+
+
 def test_a_blocked_payee_is_not_paid_until_verified_again(stage):
     request = approved(stage, submitted(stage))
     act(stage, "registrar-one").funds.block(payee="p-ida")
@@ -624,6 +788,8 @@ def test_only_who_was_admitted_delivers(stage):
         stage.actor(f"{COUNTY}/clerk").calls(("funds.open_line", {"line": "x", "parent": "roofs/province",
                                                                   "organisation": COUNTY, "level": "l", "purpose": "p",
                                                                   "lapses_at": stage.now + DAY_MS}))
+    with refused("funds.not_yours", owner=BANK):
+        act(stage, "administrator").funds.admit_deliverer(programme="roofs", party="treasurer")
     act(stage, "administrator").funds.dismiss_deliverer(programme="roofs", party="feed")
     with refused("messages.not_a_deliverer"):
         delivered(stage, "camt.054")
@@ -641,7 +807,8 @@ def test_receipts_are_confirmed_once_by_whoever_got_the_money(stage):
     assert stage.rows("funds.requests", request)[0].complaint == "short"
 
 
-def test_a_witness_confirms_for_a_payee_without_a_key(stage):
+def test_a_witness_confirms_for_a_payee_without_a_key():
+    stage = endowed(founded(grants={f"{AUTHORITY}/releaser": ["funds:releaser", "funds:witness"]}))
     act(stage, "registrar-one").funds.enrol(payee="p-old", programme="roofs", identity=digest("old"),
                                             account=digest("account old"), controller=None)
     act(stage, "registrar-two").funds.verify(payee="p-old", account=digest("account old"), credential=digest("c"))
@@ -649,6 +816,8 @@ def test_a_witness_confirms_for_a_payee_without_a_key(stage):
     request = paid(stage, 5, payee="p-old")
     with refused("funds.not_yours", owner="funds:witness"):
         act(stage, "omar").funds.confirm_receipt(request=request, confirmed_minor=5)
+    with refused("funds.had_part", request=request):
+        act(stage, "releaser").funds.witness_receipt(request=request, confirmed_minor=5)
     act(stage, "witness").funds.witness_receipt(request=request, confirmed_minor=5)
     with refused("funds.not_yours", owner="ida"):
         act(stage, "witness").funds.witness_receipt(request=paid(stage), confirmed_minor=5)
