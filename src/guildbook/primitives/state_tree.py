@@ -57,7 +57,7 @@ from guildbook.primitives.proof import ProofError
 KEY_SIZE_BYTES_MAX: Final = 512
 DIGEST_SIZE_BYTES: Final = 32
 BRANCH_DEPTH_NIBBLES_MAX: Final = 2 * KEY_SIZE_BYTES_MAX - 1
-CACHE_NODES_MAX_DEFAULT: Final = 131_072
+CACHE_NODES_MAX_DEFAULT: Final = 98_304
 BUILD_BATCH_NODES: Final = 20_000
 EMPTY_ROOT: Final = sha256(b"").digest()
 TOP_KEY: Final = b"\x00"

@@ -47,7 +47,7 @@ from guildbook.state.kv import LatestReader, Pairs, Reader
 COLUMN_FAMILY = "default"
 BLOCK_CACHE_SIZE_BYTES = 16 << 20
 """For blocks of rows, and for the parts of indexes and filters that are in use: none of them is ever held whole."""
-WRITE_BUFFER_SIZE_BYTES = 24 << 20
+WRITE_BUFFER_SIZE_BYTES = 16 << 20
 WRITE_BUFFER_FILTER_SHARE = 0.1
 """How much of a write buffer is a filter over its keys, so that older rows are not looked for in it."""
 OPEN_FILES_MAX = 256
