@@ -1,7 +1,7 @@
 # Every target makes what it needs; none needs another to have been run before. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup cometbft demo demo-network test test-long check lint types imports bench docs messages new-app lock clean clean-all
+.PHONY: help setup cometbft demo demo-network test test-long check lint types imports bench bench-network docs messages new-app lock clean clean-all
 export PYTHON
 
 PY := .venv/bin/python
@@ -50,6 +50,11 @@ bench: setup  ## Measure this machine; the figures and their conditions go to bu
 	@mkdir -p build
 	@$(GUILDBOOK) bench --all --output build/bench.json
 	@$(PY) benchmarks/bench_views.py --output build/bench.json
+
+bench-network: setup  ## Measure a network of four organisations on this machine: make bench-network SECONDS=300
+	@$(PY) scripts/obtain_cometbft.py
+	@mkdir -p build
+	@$(PY) benchmarks/bench_network.py --seconds $(or $(SECONDS),60) --output build/bench-network.json
 
 docs: setup  ## Write the generated reference pages (docs/reference)
 	@$(PY) scripts/build_reference.py
