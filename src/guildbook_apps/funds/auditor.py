@@ -1204,7 +1204,7 @@ class Auditor:
 
 def _request_in_book(one: BookRequest) -> tuple[Any, ...]:
     return (one.programme, one.kind, one.payee, one.account, one.about, one.gross, one.recovered, one.retained,
-            one.amount, list(zip(one.lines, one.parts, one.back, strict=True)), one.invoice, one.evidence,
+            one.amount, one.lines[0], list(zip(one.lines, one.parts, one.back, strict=True)), one.invoice, one.evidence,
             f"F{one.number}", one.uetr, one.stage, one.requester, one.proposal, one.approved, one.regularise_by,
             one.overdue, one.batch, one.reason, one.first_word, one.returned, one.confirmed, one.complaint,
             one.submitted_at, one.stage_at)
@@ -1214,7 +1214,8 @@ def _request_in_row(row: Any) -> tuple[Any, ...]:
     word = None if row.entry_kind is None else (row.entry_kind, row.entry)
     parts = [(part.line, part.amount_minor, part.returned_minor) for part in row.parts]
     return (row.programme, row.kind, row.payee, row.account, row.about, row.gross_minor, row.recovered_minor,
-            row.retained_minor, row.amount_minor, parts, row.invoice, row.evidence, row.end_to_end, row.uetr, row.stage,
+            row.retained_minor, row.amount_minor, row.line, parts, row.invoice, row.evidence, row.end_to_end, row.uetr,
+            row.stage,
             row.requester, row.proposal, row.approved, row.regularise_by, row.overdue, row.batch, row.reason, word,
             row.returned_minor, row.confirmed_minor, row.complaint, row.submitted_at, row.stage_at)
 

@@ -305,6 +305,8 @@ class Request(Record):
     recovered_minor: NonNegative
     retained_minor: NonNegative
     amount_minor: Positive
+    line: Code
+    """The first of its lines, whose unit asks."""
     parts: tuple[Part, ...]
     invoice: Code | None
     encumbrance: Positive | None
@@ -1352,7 +1354,7 @@ class Funds(Contract, name="funds", version=1):
         require(self.sender.organisation == organisation, NotYours, owner=organisation)
 
     def _require_unit(self, row: Request) -> None:
-        unit = self._line(row.parts[0].line).organisation
+        unit = self._line(row.line).organisation
         require(self.sender.organisation == unit and self.has_role("clerk"), NotYours, owner=unit)
 
     def _require_open(self, line: Line) -> None:
@@ -1450,7 +1452,7 @@ class Funds(Contract, name="funds", version=1):
         number = self.sequence("request")
         row = Request(number=number, programme=who.programme, kind=kind, payee=payee, account=who.account, about=about,
                       gross_minor=gross, recovered_minor=recovered, retained_minor=retained, amount_minor=amount,
-                      parts=tuple(parts), invoice=invoice, encumbrance=None, evidence=evidence,
+                      line=lines[0].id, parts=tuple(parts), invoice=invoice, encumbrance=None, evidence=evidence,
                       end_to_end=f"F{number}", uetr=_uetr(digest_of("funds.uetr", self.network, number)),
                       stage=Stage.SUBMITTED, requester=self.sender.party, proposal=1, approved=False,
                       regularise_by=None, overdue=False, batch=None, reason=None, entry=None, entry_kind=None,
@@ -1621,11 +1623,12 @@ class Funds(Contract, name="funds", version=1):
 
     def _book(self, row: Request, kind: str, entry: str, on_its_way: bool) -> Mismatch | None:
         """Note that a request was paid; each kind of message says it once."""
-        if self.bookings.exists(row.number, kind, entry):
-            return None
-        twice = len(list(self.bookings.find(row.number, kind, limit=1))) > 0
-        if twice or not (on_its_way or row.entry_kind is not None):
-            return Mismatch.STAGE
+        if not on_its_way:
+            if self.bookings.exists(row.number, kind, entry):
+                return None
+            twice = len(list(self.bookings.find(row.number, kind, limit=1))) > 0
+            if twice or row.entry_kind is None:
+                return Mismatch.STAGE
         self.bookings.insert(Booking(request=row.number, kind=kind, entry=entry))
         if on_its_way:
             self._settle(row, kind, entry)

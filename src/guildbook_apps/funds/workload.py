@@ -321,7 +321,10 @@ class Workload:
 
     def _enrol(self, _now: int) -> Command:
         steps = enrolment(len(self.book.payees) + self._any([0, 1, -3]), self._any(["heron", "otter"]))
-        return steps[self.random.randrange(len(steps))]
+        command = steps[self.random.randrange(len(steps))]
+        if command.name == "funds.enrol" and self.random.random() < 0.2:
+            return dataclasses.replace(command, arguments={**command.arguments, "payee": f"p-again-{self.drawn}"})
+        return command
 
     def _registry(self, _now: int) -> Command:
         name = self._any(["change_account", *["verify"] * 6, "block", "unblock"])
