@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -206,6 +208,19 @@ def test_views_killed_at_any_moment_go_on_to_the_same_tables(tmp_path):
         assert digests(crashed, tmp_path) == digests(rebuilt, tmp_path)
 
 
+def written_into_its_file(views):
+    """The bases are in their file; the connection is that of the merger, which may be at work."""
+    for _ in range(600):
+        try:
+            with views._instance.merger() as cursor:
+                cursor.execute("CHECKPOINT _current")
+        except duckdb.Error:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("the merger never rested")
+
+
 @pytest.mark.crash
 @pytest.mark.timeout(300)
 def test_a_damaged_file_gives_an_error_or_the_right_answer_but_never_a_wrong_one(tmp_path, monkeypatch):
@@ -218,8 +233,7 @@ def test_a_damaged_file_gives_an_error_or_the_right_answer_but_never_a_wrong_one
     with Views(tmp_path / "v", "test-net", SCHEMA) as views:
         for block in book.blocks[30:]:
             views.apply([block])
-        with views._instance.merger() as cursor:
-            cursor.execute("CHECKPOINT _current")
+        written_into_its_file(views)
         for name in FILES:
             shutil.copy(tmp_path / name, tmp_path / f"{name}.whole")
 

@@ -180,7 +180,7 @@ def test_a_full_volume_stops_the_node_and_loses_nothing(tmp_path):
         subprocess.run(["mount", "-o", "remount,size=200m", str(volume)], check=True)
         life.check()
     finally:
-        subprocess.run(["umount", str(volume)], check=True)
+        subprocess.run(["umount", "--lazy", str(volume)], check=True)
 
 
 def test_the_numbered_transactions_are_the_same_in_every_run():

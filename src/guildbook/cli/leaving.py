@@ -59,7 +59,10 @@ def prune(terminal: Terminal, folder: Path, keep: int) -> None:
 
 @click.command(
     cls=Command,
-    examples=["guildbook export-all alliance /media/alliance-2026", "guildbook check /media/alliance-2026"],
+    examples=[
+        "guildbook export-all alliance /media/alliance-2026",
+        "guildbook export-all alliance /media/alliance-2026 --json",
+    ],
 )
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("target", type=click.Path(path_type=Path))

@@ -109,7 +109,15 @@ class SoloEngine:
         self._thread = threading.Thread(target=self._sequence, name="sequencer", daemon=True)
 
     def _stored_commit(self) -> Commit | None:
-        data = self.ledger.store.get(layout.height_key(layout.COMMITS, self.ledger.head.height))
+        height = self.ledger.head.height
+        data = self.ledger.store.get(layout.height_key(layout.COMMITS, height))
+        if data is None and height:
+            raise GuildbookError(
+                "store.pruned",
+                f"the store does not have the commit of its last block {height}, and the next block has to state it",
+                hint="restore a backup, or a snapshot together with its last block",
+                height=height,
+            )
         return None if data is None else decode_commit(data)
 
     # submitting --------------------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ OPERATOR = "harbour-alliance/steward"
 RISK_OFFICER = "harbour-alliance/risk"
 SUPERVISOR = "points-watch/inspector"
 WALLETS = 16
+PROOF_DELAY_MS = 24 * 3600 * 1000
 PROGRAMMES = {"kettle-and-crumb": "crumbs", "moss-and-fern": "leaves", "paper-lantern": "lights",
               "rope-and-anchor": "knots"}
 PRICES = {"kettle-and-crumb": (4, 5), "moss-and-fern": (3, 4), "paper-lantern": (9, 10), "rope-and-anchor": (7, 10)}
@@ -164,8 +165,10 @@ class DemoLedger:
         make_node(folder, genesis, validator, settings={"applications": ["points"]},
                   keys={name.rpartition("/")[2]: key for name, key in self.keys.items()})
         self.ledger = Ledger(RocksStore(NodeFolder(folder).store), registry)
-        self.engine = SoloEngine(self.ledger, validator, SoloSettings(gather_ms=0, signature_workers=0),
-                                 clock=self._clock, on_block=self._committed)
+        # A proof block takes a millisecond of the ledger's time: cut when the machine happens to be slow, it would
+        # make another run of the same seed. So there is one at the end alone.
+        settings = SoloSettings(gather_ms=0, signature_workers=0, proof_delay_ms=PROOF_DELAY_MS)
+        self.engine = SoloEngine(self.ledger, validator, settings, clock=self._clock, on_block=self._committed)
         self.trust = Trust(NETWORK, (TrustedSet(genesis.validator_set),))
         self.engine.start()
 
