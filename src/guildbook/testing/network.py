@@ -136,14 +136,18 @@ class LocalNode:
         """What the node wrote; its engine's log is ``engine/engine.log`` in its folder."""
         return self.path / LOG_FILE
 
-    def start(self) -> None:
-        """Start it; returns at once. ``wait_ready`` waits until it takes transactions."""
+    def start(self, variables: Mapping[str, str] | None = None) -> None:
+        """Start it; returns at once. ``wait_ready`` waits until it takes transactions.
+
+        ``variables`` are added to the environment of its process, this time.
+        """
         assert not self.running, f"{self} runs already"
         self._told_to_stop, self.url = False, ""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
                 [sys.executable, "-m", "guildbook.cli.main", "run", str(self.path)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**(os.environ if self._environment is None else self._environment), **(variables or {})},
             )  # fmt: skip
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
@@ -156,6 +160,18 @@ class LocalNode:
     def wait_answering(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until the node answers, ready or not. Raises as ``wait_ready``."""
         self._until(self._answers, timeout_s, "answering")
+
+    def wait_ended(self, timeout_s: float = READY_TIMEOUT_S) -> int:
+        """Wait until its process has ended by itself, and give its exit status; GuildbookError ``client.timeout``."""
+        assert self._process is not None, f"{self} was not started"
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise GuildbookError(
+                "client.timeout", f"{self} has not ended after {timeout_s} s", hint=f"see {self.log}"
+            ) from None
+        finally:
+            self._close_clients()
 
     def ask_to_stop(self) -> None:
         """Ask it to stop, once, paused or not; returns at once."""
