@@ -289,9 +289,9 @@ class World:
         receipts = self._receipts(honest)
         places = [(one.height, one.index) for one in receipts.values()]
         assert len(set(places)) == len(places), "two transactions in one place"
-        for one in self.sent:
-            if one.receipt is not None:
-                assert receipts.get(one.id) == one.receipt, f"{one.call} was acknowledged otherwise"
+        for sent in self.sent:
+            if sent.receipt is not None:
+                assert receipts.get(sent.id) == sent.receipt, f"{sent.call} was acknowledged otherwise"
         issued = sum(
             one.call[1]["units"]
             for one in self.sent

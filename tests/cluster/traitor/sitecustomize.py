@@ -53,9 +53,9 @@ def _tampers() -> None:
             answer["finalize_block"].app_hash = bytes(32)
         return answer
 
-    Application._prepare_proposal = proposed
-    Application._process_proposal = judged
-    Application._finalize_block = run
+    Application._prepare_proposal = proposed  # type: ignore[method-assign]
+    Application._process_proposal = judged  # type: ignore[method-assign]
+    Application._finalize_block = run  # type: ignore[method-assign]
 
 
 if MODE == "clock":
