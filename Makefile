@@ -50,6 +50,7 @@ bench: setup  ## Measure this machine; the figures and their conditions go to bu
 	@mkdir -p build
 	@$(GUILDBOOK) bench --all --output build/bench.json
 	@$(PY) benchmarks/bench_views.py --output build/bench.json
+	@$(PY) benchmarks/bench_funds.py --output build/bench.json
 
 bench-network: setup  ## Measure a network of four organisations on this machine: make bench-network SECONDS=300
 	@$(PY) scripts/obtain_cometbft.py

@@ -1124,7 +1124,7 @@ class Funds(Contract, name="funds", version=1):
         require(row.amount_minor <= programme.pay_first_minor, OverPayFirst, most_minor=programme.pay_first_minor)
         until = self.now + programme.regularise_ms
         row = self.requests.update(self._enter(row, programme), regularise_by=until)
-        self._commit(row)
+        self._commit(row, approved=False)
         self.emit(PaidFirst(request=row.number, officer=self.sender.party, regularise_by=until))
         return self._refer(reference, content, row.number)
 
@@ -1172,7 +1172,8 @@ class Funds(Contract, name="funds", version=1):
             total += row.amount_minor
             self._expect(owner, "EndToEndId", row.end_to_end, number)
             self._expect(owner, "UETR", row.uetr, number)
-            self._move_to(self.requests.update(row, batch=batch), Stage.INSTRUCTED, None)
+            self.emit(StageChanged(request=number, stage=Stage.INSTRUCTED, reason=None))
+            self.requests.update(row, stage=Stage.INSTRUCTED, reason=None, stage_at=self.now, batch=batch)
         self.batches.insert(Batch(id=batch, programme=programme, execution_day=execution_day, requests=requests,
                                   sum_minor=total, file=file, released_by=self.sender.party, released_at=self.now))
         self._send(programme, PAYMENT_SCHEMA, batch, file)
@@ -1543,14 +1544,14 @@ class Funds(Contract, name="funds", version=1):
     def _approved(self, row: Request) -> None:
         self.approvals.take(row.proposal, self._payload(row), 0)
         if row.stage is Stage.SUBMITTED:
-            self._commit(self.requests.update(row, approved=True))
+            self._commit(row, approved=True)
             return
         if row.overdue:
             self._mark_lines(row, -1)
         self.requests.update(row, approved=True, overdue=False)
         self.emit(Regularised(request=row.number))
 
-    def _commit(self, row: Request) -> None:
+    def _commit(self, row: Request, *, approved: bool) -> None:
         for part in row.parts:
             line = self._line(part.line)
             self._require_open(line)
@@ -1558,7 +1559,8 @@ class Funds(Contract, name="funds", version=1):
             if part.amount_minor > 0:
                 self._require_free(part.line, part.amount_minor)
         self._post(row, "commit", FREE, COMMITTED)
-        self._move_to(row, Stage.APPROVED, None)
+        self.emit(StageChanged(request=row.number, stage=Stage.APPROVED, reason=None))
+        self.requests.update(row, stage=Stage.APPROVED, reason=None, stage_at=self.now, approved=approved)
 
     def _suspend(self, row: Request) -> None:
         self._mark_lines(row, 1)
@@ -1637,7 +1639,8 @@ class Funds(Contract, name="funds", version=1):
     def _settle(self, row: Request, kind: str, entry: str) -> None:
         self._post(row, "settle", COMMITTED, PAID)
         self._count_paid(row)
-        self._move_to(self.requests.update(row, entry=entry, entry_kind=kind), Stage.SETTLED, None)
+        self.emit(StageChanged(request=row.number, stage=Stage.SETTLED, reason=None))
+        self.requests.update(row, stage=Stage.SETTLED, reason=None, stage_at=self.now, entry=entry, entry_kind=kind)
 
     def _expect(self, owner: Programme, kind: str, value: str, request: int) -> None:
         """Match what the bank says under an identifier; what it said before the release is for a person to look at."""
@@ -1692,8 +1695,9 @@ class Funds(Contract, name="funds", version=1):
         require(row.requester != self.sender.party, SamePerson, party=row.requester)
         require(row.stage is Stage.SETTLED, WrongStage, request=row.number, stage=row.stage)
         require(confirmed <= row.amount_minor, MoreThanPaid, most_minor=row.amount_minor)
-        row = self.requests.update(row, confirmed_minor=confirmed, complaint=complaint)
-        self._move_to(row, Stage.CONFIRMED, None)
+        self.emit(StageChanged(request=row.number, stage=Stage.CONFIRMED, reason=None))
+        self.requests.update(row, stage=Stage.CONFIRMED, reason=None, stage_at=self.now, confirmed_minor=confirmed,
+                             complaint=complaint)
         self.emit(ReceiptConfirmed(request=row.number, confirmed_minor=confirmed, complaint=complaint))
 
     def _count(self, row: Request, amount: int, *, taken: bool, was_paid: bool) -> None:
