@@ -1,7 +1,7 @@
 # Every target makes what it needs; none needs another to have been run before. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup cometbft demo demo-network test test-long check lint types imports bench bench-network docs messages new-app lock clean clean-all
+.PHONY: help setup cometbft demo demo-network test test-long check lint types imports bench bench-network soak docs messages new-app lock clean clean-all
 export PYTHON
 
 PY := .venv/bin/python
@@ -56,6 +56,11 @@ bench-network: setup  ## Measure a network of four organisations on this machine
 	@$(PY) scripts/obtain_cometbft.py
 	@mkdir -p build
 	@$(PY) benchmarks/bench_network.py --seconds $(or $(SECONDS),60) --output build/bench-network.json
+
+soak: setup  ## Faults at random on a network under load, for as long as wanted: make soak SECONDS=3600 SEED=7
+	@$(PY) scripts/obtain_cometbft.py
+	@GUILDBOOK_SOAK_SECONDS=$(or $(SECONDS),600) GUILDBOOK_SOAK_SEED=$(SEED) \
+		$(PY) -m pytest -m slow -q -s --timeout 0 tests/cluster/test_soak.py
 
 docs: setup  ## Write the generated reference pages (docs/reference)
 	@$(PY) scripts/build_reference.py

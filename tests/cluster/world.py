@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster.harness import MEMBERS, NETWORK, TESTS
 from cluster.linearizable import NEVER, Operation, balance, counter, linearizable, register
@@ -59,6 +59,15 @@ class Sent:
         self.receipt: ReceiptDocument | None = None
 
 
+class Before(NamedTuple):
+    """What was there when everything was checked last: units, values, the last number of an issue, and the height."""
+
+    accounts: dict[str, int]
+    registers: dict[str, int]
+    issues: int
+    height: int
+
+
 class World:
     """Members' nodes with wires between them, a load, and everything that was sent."""
 
@@ -76,6 +85,7 @@ class World:
         self._lock = threading.Lock()
         self._ends = threading.Event()
         self._turn = 0
+        self._before = Before({}, {}, 0, 0)
         self.lying: set[str] = set()
         """Members whose node is not what it should be: they are not compared, and nothing is sent to them."""
 
@@ -233,7 +243,7 @@ class World:
 
     @property
     def answered(self) -> int:
-        """How many transactions were answered so far."""
+        """How many transactions were answered since the last check."""
         return sum(one.receipt is not None for one in list(self.sent))
 
     def settle(self, answers: int = 30) -> None:
@@ -273,7 +283,7 @@ class World:
     # what must hold ----------------------------------------------------------------------------------------------
 
     def check(self, *failed: str) -> None:
-        """Everything in the head of this file; the nodes run, and there is no load.
+        """Everything in the head of this file, since the last check; the nodes run, and there is no load.
 
         The engines of those in ``failed`` may have failed, and were started again.
         """
@@ -282,8 +292,7 @@ class World:
             one.wait_ready(SETTLE_TIMEOUT_S)
         self._until_quiet(honest)
         height, _hash = self.network.same_roots(honest, SETTLE_TIMEOUT_S)
-        first = honest[0].client()
-        for number in range(1, height + 1):
+        for number in range(self._before.height + 1, height + 1):
             hashes = {one.client().block(number + 1).app_hash for one in honest}
             assert len(hashes) == 1, f"after block {number} nodes differ: {hashes}"
         receipts = self._receipts(honest)
@@ -297,8 +306,8 @@ class World:
             for one in self.sent
             if one.call[0] == "units.issue" and one.id in receipts and receipts[one.id].outcome == "applied"
         )
-        rows = first.rows("units.accounts").rows
-        assert sum(row["units"] for row in rows) == issued, rows
+        accounts = {row["id"]: row["units"] for row in honest[0].client().rows("units.accounts").rows}
+        assert sum(accounts.values()) == sum(self._before.accounts.values()) + issued, accounts
         self._check_order(receipts)
         self._check_histories(receipts)
         for node in self.others(*self.lying, *failed):
@@ -307,6 +316,11 @@ class World:
         outcomes = collections.Counter("no answer" if one.receipt is None else one.receipt.outcome for one in self.sent)
         print(f"{len(self.sent)} transactions, {dict(outcomes)}, {height} blocks, "
               f"{sum(one.id in receipts and one.receipt is None for one in self.sent)} took effect unseen")  # fmt: skip
+        registers = {row["name"]: row["value"] for row in honest[0].client().rows("registers.registers").rows}
+        issued_ids = [sent.id for sent in self.sent if sent.call[0] == "units.issue" and sent.id in receipts]
+        issues = [receipts[each].result for each in issued_ids]
+        self._before = Before(accounts, registers, max([self._before.issues, *issues]), height)
+        self.sent = [one for one in self.sent if one.id not in receipts]
 
     def _until_quiet(self, honest: list[LocalNode]) -> None:
         """Wait until what is under way is in a block: what nobody waits for can come late."""
@@ -350,11 +364,15 @@ class World:
             name, given = one.call
             for kind, key, call, answer in _single(name, given, receipt):
                 histories[kind, key].append(Operation(one.invoked, min(one.answered, now), call, answer))
-        objects: dict[str, tuple[Any, Any]] = {
-            "register": (register, 0), "account": (balance, 0), "counter": (counter, 0)}
+        before = self._before
         for (kind, key), operations in histories.items():
-            step, state = objects[kind]
-            assert linearizable(operations, step, state), f"the history of {kind} {key} is not linearizable"
+            if kind == "register":
+                good = linearizable(operations, register, before.registers.get(key, 0))
+            elif kind == "account":
+                good = linearizable(operations, balance, before.accounts.get(key, 0))
+            else:
+                good = linearizable(operations, counter, before.issues)
+            assert good, f"the history of {kind} {key} is not linearizable"
 
 
 def _single(name: str, given: dict[str, Any], receipt: ReceiptDocument) -> list[tuple[str, str, Any, Any]]:

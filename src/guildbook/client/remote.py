@@ -44,6 +44,16 @@ _COME_AGAIN = frozenset({"api.too_busy", "api.unavailable", "sql.busy", "views.b
 _COME_AGAIN_STATUSES = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
 Document = TypeVar("Document")
+_DECODERS: Mapping[type, Any] = {
+    kind: msgspec.json.Decoder(kind).decode
+    for kind in (
+        BlockDocument, CatalogueDocument, EventDocument, ProblemDocument, QueryAnswer, ReceiptDocument, RowDocument,
+        RowsDocument, SqlAnswer, StatusDocument,
+    )
+}  # fmt: skip
+"""Made here, by one thread: msgspec works out at its first use how a class is decoded, and threads that are the first
+at the same time crash the process.
+"""
 _batch_answer = msgspec.msgpack.Decoder(list[tuple[bytes, bytes | None, str | None]]).decode
 
 
@@ -273,7 +283,7 @@ class Client(LedgerClient):
                     for position, data in _server_sent_events(response.iter_lines()):
                         last = position
                         if data:
-                            yield msgspec.json.decode(data, type=EventDocument)
+                            yield _DECODERS[EventDocument](data)
                 if not follow:
                     return
             except httpx.TransportError as error:
@@ -346,7 +356,7 @@ def _parameter(value: Any) -> Any:
 
 def _decoded(response: httpx.Response, kind: type[Document]) -> Document:
     try:
-        return msgspec.json.decode(response.content, type=kind)
+        return _DECODERS[kind](response.content)  # type: ignore[no-any-return]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _unreadable(response, error) from None
 
@@ -363,7 +373,7 @@ def _unreadable(response: httpx.Response, error: Exception) -> GuildbookError:
 def _problem(response: httpx.Response) -> GuildbookError:
     """The error that a node stated; anything else that answers with an error is no node."""
     try:
-        problem = msgspec.json.decode(response.content, type=ProblemDocument)
+        problem = _DECODERS[ProblemDocument](response.content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return GuildbookError(
             "client.unreachable",

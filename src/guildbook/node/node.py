@@ -23,6 +23,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
 import uvloop
 
 import guildbook
@@ -106,6 +107,7 @@ def open_node(path: Path, config: NodeConfig | None = None, passphrase: str | No
                 registry.install(contract)
         except GuildbookError as error:
             _log.warning("the application %s is not installed here; its source on the ledger runs: %s", name, error)
+    settle_decoders()
     store = RocksStore(folder.store, must_exist=True)
     try:
         ledger = Ledger(store, registry)
@@ -121,6 +123,20 @@ def open_node(path: Path, config: NodeConfig | None = None, passphrase: str | No
     except BaseException:
         store.close()
         raise
+
+
+def settle_decoders() -> None:
+    """Have msgspec work out how each class that is known by now is decoded, while there is one thread.
+
+    It does so at a class's first use, and threads that are the first at the same time crash the process.
+    """
+    waiting: list[type] = [msgspec.Struct]
+    while waiting:
+        found: list[type] = waiting.pop().__subclasses__()
+        for kind in found:
+            waiting.append(kind)
+            with contextlib.suppress(TypeError, NameError):  # one that is never decoded, or not by itself
+                msgspec.msgpack.Decoder(kind)
 
 
 class Node:
