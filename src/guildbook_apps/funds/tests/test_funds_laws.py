@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from guildbook.contract import allocate
 from guildbook_apps.funds.auditor import Auditor, Difference, Refused, Signer, divided
-from guildbook_apps.funds.contract import Funds, _uetr
+from guildbook_apps.funds.contract import DAY_MS, Funds, _uetr
 from guildbook_apps.funds.workload import (
     BANK,
     FEED,
@@ -21,6 +21,8 @@ from guildbook_apps.funds.workload import (
     cast,
     digest,
     found,
+    line,
+    movement,
     play,
     run,
     signer_of,
@@ -175,3 +177,36 @@ def test_who_may_sign_is_part_of_the_book():
     with pytest.raises(Refused, match="unknown_id"):
         book._act("funds.deliver", {"programme": "none", "schema": "camt.054.001.08", "message_id": "m",
                                     "digest": bytes(32), "entries": [], "part": 1})
+
+
+def test_the_largest_file_and_the_largest_messages_keep_within_what_a_transaction_may_do():
+    """200 emergencies, each with an invoice and borne by eight lines, released, booked and returned in one go each."""
+    ledger, book = found(payees=4, check_invariants=False)
+    names = ["roofs/heron", "roofs/heron/school", *[f"roofs/heron/x{number}" for number in range(6)]]
+    for number, name in enumerate(names[2:], 5):
+        play(ledger, book, [line(name, "roofs/heron", HERON, "project", "housing", ledger.now + 300 * DAY_MS)])
+        assert {play(ledger, book, [one])[0] for one in movement(number, "roofs/heron", name, 3_000_000)} == {""}
+    setting = [Command(f"{HERON}/registrar-heron", "funds.entitle", {
+        "payee": "p2", "cycle": "2026", "purpose": "housing", "granted_minor": 10**12})]
+    setting += [Command(f"{HERON}/clerk-heron", "funds.register_invoice", {
+        "invoice": f"inv-{number}", "payee": "p2", "digest": digest(number), "face_minor": 80_000, "fingerprints": []})
+        for number in range(200)]
+    setting += [Command(f"{HERON}/officer-heron", "funds.pay_first", {
+        **SUBMISSION, "reference": f"e{number}", "payee": "p2", "gross_minor": 80_000, "invoice": f"inv-{number}",
+        "shares": [[name, 1] for name in names]}) for number in range(200)]
+    assert set(play(ledger, book, setting)) == {""}
+
+    def message(schema, kind, code):
+        entries = [[kind, [["EndToEndId", f"F{one.number}"], ["UETR", one.uetr], ["AcctSvcrRef", f"e {one.number}"]],
+                    80_000, "CNY", code, one.account if kind == "BOOK" else None, None]
+                   for one in book.requests.values()]
+        return Command(FEED, "funds.deliver", {"programme": "roofs", "schema": schema, "message_id": kind,
+                                               "digest": digest(kind), "entries": entries, "part": 1})
+
+    for step in (
+            Command("juniper-province/releaser-0", "funds.release", {
+                "batch": "B", "programme": "roofs", "requests": list(book.requests),
+                "execution_day": ledger.now // DAY_MS + 1, "file": digest("file")}),
+            message("camt.054.001.08", "BOOK", None), message("pacs.004.001.09", "RTRN", "AC04")):
+        assert play(ledger, book, [step]) == [""], step.name
+    assert {one.stage for one in book.requests.values()} == {"returned"}
