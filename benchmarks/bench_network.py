@@ -38,10 +38,12 @@ from guildbook.chain.transaction import build_transaction
 from guildbook.cli.bench import Figure, machine, percentile, profile_terms, write_figures
 from guildbook.client.keyfile import read_key
 from guildbook.node.applications import load_applications
+from guildbook.node.folder import NodeFolder
+from guildbook.node.snapshots import SnapshotStore
 from guildbook.primitives.hashing import tagged
 from guildbook.primitives.keys import SigningKey
 from guildbook.runtime.arguments import bind
-from guildbook.testing.network import LocalNetwork, LocalNode, Organisation
+from guildbook.testing.network import LocalNetwork, LocalNode, Organisation, free_ports
 
 NETWORK = "bench-net"
 PROGRAMME = "bench"
@@ -55,6 +57,8 @@ PACED_BATCH = 10
 PACED_CONNECTIONS = 64
 WARM_S = 3.0
 GAP_WATCHED_S = 20.0
+SYNC_ROWS_PER_TRANSACTION = 2_500
+SYNC_INTERVAL_BLOCKS = 20
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_answers = msgspec.msgpack.Decoder(list[tuple[bytes, bytes | None, str | None]]).decode
@@ -463,6 +467,83 @@ class Bench:
         self.figure("network_killed_node_back_s", spent, "s", f"from its start to height {height}", 2)
 
 
+def state_sync(folder: Path, rows: int) -> list[Figure]:
+    """A node that begins with a snapshot of ``rows`` rows: from its start until it has the height of the others."""
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
+    members = MEMBERS[:2]
+    network = LocalNetwork.found(
+        folder,
+        [Organisation(one, {f"clerk-{one}": ["bulk:issuer"]}) for one in members],
+        ["bulk_contract:Bulk"],
+        network=NETWORK,
+        settings={"log.level": "warning", "snapshots.interval_blocks": 0},
+        parameters={"rows_touched_max": 1_000_000},
+        environment={**os.environ, "PYTHONPATH": path},
+    )
+    ports = free_ports(len(members))
+    with network:
+        for node, port in zip(network.nodes, ports, strict=True):
+            node.configure(network__rpc_listen=f"127.0.0.1:{port}")
+        network.start()
+        anchor = network.node(ISSUER)
+        client = anchor.client(f"clerk-{ISSUER}", timeout_s=120)
+        began = time.perf_counter()
+        for first in range(0, rows, SYNC_ROWS_PER_TRANSACTION * 4):
+            numbers = range(
+                first, min(rows, first + SYNC_ROWS_PER_TRANSACTION * 4), SYNC_ROWS_PER_TRANSACTION
+            )
+            calls = [
+                ("bulk.fill", {"first": one, "count": min(SYNC_ROWS_PER_TRANSACTION, rows - one)})
+                for one in numbers
+            ]
+            answers = client.batch([client.sign([one]) for one in calls])
+            assert all(one.receipt is not None for one in answers), answers
+            if first % 200_000 == 0:
+                say(f"{first:,} rows")
+        filled = time.perf_counter() - began
+        network.stop()
+        for node in network.nodes:
+            node.configure(snapshots__interval_blocks=SYNC_INTERVAL_BLOCKS)
+        network.start()
+        client = anchor.client(f"clerk-{ISSUER}", timeout_s=120)
+        number = itertools.count(rows)
+        wanted = (anchor.height // SYNC_INTERVAL_BLOCKS + 1) * SYNC_INTERVAL_BLOCKS
+        while anchor.height < wanted + 3:
+            client.call("bulk.fill", first=next(number), count=1)
+        stores = [SnapshotStore(NodeFolder(one.path).snapshots, 2) for one in network.nodes]
+        began = time.perf_counter()
+        while not all(any(found.height == wanted for found in one.list()) for one in stores):
+            time.sleep(0.1)
+        taking = time.perf_counter() - began
+        trusted = anchor.client().block(wanted - 1)
+        late = network.add_observer("late")
+        late.configure(
+            network__state_sync_servers=",".join(f"http://127.0.0.1:{port}" for port in ports),
+            network__state_sync_height=trusted.height,
+            network__state_sync_block_hash=trusted.hash,
+        )
+        began = time.perf_counter()
+        late.start()
+        late.wait_ready(600)
+        late.wait_height(anchor.height, 600)
+        spent = time.perf_counter() - began
+        network.same_roots()
+    how = (
+        f"a node that begins with a snapshot of {rows:,} rows with one index, from its start until it is ready at the "
+        f"height of the two members that serve it, all on one machine; the rows were written in {filled:.0f} s and the "
+        f"snapshot was there {taking:.0f} s after its block; {machine()}"
+    )
+    say(f"state sync of {rows:,} rows: {spent:.1f} s")
+    return [
+        Figure(
+            "state_sync_1m_rows_s" if rows == 1_000_000 else f"state_sync_{rows}_rows_s",
+            round(spent, 2),
+            "s",
+            how,
+        )
+    ]
+
+
 @contextlib.contextmanager
 def folder_of(given: Path | None) -> Iterator[Path]:
     """A folder that is removed afterwards."""
@@ -488,7 +569,8 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="of every node"
     )
-    parser.add_argument("--only", default="", help="full, paced, recovery, down (several with commas)")
+    parser.add_argument("--only", default="", help="full, paced, recovery, down, sync (several with commas)")
+    parser.add_argument("--sync-rows", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
@@ -508,7 +590,19 @@ def main() -> None:
         + "".join(f", {one}" for one in given.set)
         + f"; {machine()}"
     )
-    wanted = set(filter(None, given.only.split(","))) or {"full", "paced", "recovery", "down"}
+    wanted = set(filter(None, given.only.split(","))) or {"full", "paced", "recovery", "down", "sync"}
+    figures: list[Figure] = []
+    if "sync" in wanted:
+        with folder_of(given.folder) as folder:
+            figures += state_sync(folder, given.sync_rows)
+    if wanted - {"sync"}:
+        figures += loaded(world, told, wanted, given)
+    if given.output is not None:
+        write_figures(given.output, figures)
+
+
+def loaded(world: World, told: str, wanted: set[str], given: argparse.Namespace) -> list[Figure]:
+    """The figures of one network under load."""
     with folder_of(given.folder) as folder, found(folder, world) as network:
         network.start()
         bench = Bench(network, world, told)
@@ -526,8 +620,7 @@ def main() -> None:
             bench.back()
         height, _hash = network.same_roots()
         say(f"all nodes have the same state at height {height}; load of the machine: {os.getloadavg()}")
-    if given.output is not None:
-        write_figures(given.output, bench.figures)
+    return bench.figures
 
 
 if __name__ == "__main__":

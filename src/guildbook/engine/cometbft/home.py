@@ -312,7 +312,7 @@ def config_values(settings: HomeSettings, peers: Sequence[Peer]) -> dict[str, An
             "trust_height": sync.height if sync else 0,
             "trust_hash": sync.block_hash if sync else "",
             "trust_period": f"{sync.trust_hours if sync else 168}h0m0s",
-            "discovery_time": "15s",
+            "discovery_time": "5s",
             "temp_dir": "",
             "chunk_request_timeout": "10s",
             "chunk_fetchers": "4",
