@@ -563,7 +563,7 @@ def main() -> None:
     parser.add_argument("--wallets", type=int, default=100)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--connections", type=int, default=8, help="to each node")
-    parser.add_argument("--most", type=float, default=2_000, help="transfers a second to sign beforehand for")
+    parser.add_argument("--most", type=float, default=3_000, help="transfers a second to sign beforehand for")
     parser.add_argument("--views", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--signature-workers", type=int, default=1)
     parser.add_argument(

@@ -5,6 +5,7 @@ journal, FinalizeBlock, Commit and its own state), also when it is started again
 point of its own (GUILDBOOK_CRASH_AT). Then both are started as they should be.
 """
 
+import contextlib
 import time
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from cluster.world import World
 from guildbook.engine.cometbft.home import EngineHome
 from guildbook.engine.crash import POINTS
+from guildbook.primitives.errors import GuildbookError
 
 pytestmark = [pytest.mark.slow, pytest.mark.crash, pytest.mark.timeout(1_200)]
 ENGINE_POINTS = range(10)
@@ -30,6 +32,8 @@ def crash(world: World, engine_point: int, node_point: str) -> str:
     def engine_ended() -> bool:
         return log.exists() and b"*** fail-test" in log.read_bytes()[before:]
 
+    with contextlib.suppress(GuildbookError):  # it may end before it answers
+        node.wait_answering()
     world.until(lambda: engine_ended() or not node.running, "engine or node ends", 120)
     first = "engine" if engine_ended() else "node"
     deadline = time.monotonic() + PATIENCE_S
