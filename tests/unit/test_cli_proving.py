@@ -108,6 +108,13 @@ def test_what_is_no_evidence_or_no_anchor_is_refused(run, node, trust, tmp_path,
     assert "the trust anchor cannot be used" in unusable.err
 
 
+def test_a_file_in_a_folder_that_is_not_there_is_named_as_it_was_given(run, node, tmp_path):
+    target = tmp_path / "nowhere" / "a.evidence"
+    ran = run("prove", "receipt", node[1][0], "-o", target, "--node", node[0])
+    assert ran.status == 2
+    assert f"error: {target}: No such file or directory" in ran.err
+
+
 def test_a_missing_file_is_told(run, trust, tmp_path):
     ran = run("verify", tmp_path / "nowhere.evidence", "--trust", trust)
     assert ran.status == 2

@@ -132,8 +132,10 @@ def test_a_second_node_on_a_folder_is_told_who_has_it(run, tmp_path):
         assert second.status == 5
         assert f"runs already, as process {running.pid} at http://127.0.0.1:" in second.err
         assert f"kill {running.pid}" in second.err
-        checked = finished(process("check", folder, "--json"))
-        assert (checked.status, checked.error["code"]) == (5, "store.locked")
+        for words in (("check", folder), ("replay", folder), ("prune", folder, "--keep", 2)):
+            refused = finished(process(*words, "--json"))
+            assert (refused.status, refused.error["code"]) == (5, "store.locked")
+            assert refused.error["hint"] == f"stop it first, with: kill {running.pid}"
     finally:
         running.terminate()
         finished(running, 30)
@@ -233,6 +235,22 @@ def test_ctrl_c_reaches_every_process_of_a_node_and_none_complains(run, tmp_path
     assert ran.status == 0, ran
     assert "Traceback" not in ran.err
     assert "stopped at block" in ran.err
+
+
+def test_ctrl_c_right_after_the_start_is_met_by_no_process_that_complains(tmp_path):
+    """Views and signature workers are still importing then."""
+    folder = founded(tmp_path / "node", sequencer__signature_workers=1)
+    running, _line = started(folder, start_new_session=True)
+    os.killpg(running.pid, signal.SIGINT)
+    ran = finished(running, 30)
+    assert ran.status == 0, ran
+    assert "Traceback" not in ran.err
+    assert "the views' process ended" not in ran.err
+
+
+def test_the_next_steps_of_a_founding_can_be_pasted(run, tmp_path):
+    ran = run.done("init", tmp_path / "our node", "--network", "net-1", "--port", 0)
+    assert f"  guildbook run '{tmp_path}/our node'\n" in ran.out
 
 
 LOADED = (

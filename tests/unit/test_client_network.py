@@ -97,6 +97,7 @@ def test_when_time_is_up_the_error_names_the_transaction(failure, code):
     with pytest.raises(GuildbookError, match=code) as caught:
         client.submit(ENVELOPE)
     assert caught.value.fields["transaction"] == RECEIPT["id"]
+    assert f"whether transaction {RECEIPT['id']} is applied is not known" in caught.value.message
     assert len(sent) > 1
 
 

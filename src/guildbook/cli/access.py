@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 30
 TIMEOUT_S_MAX = 3_600
 GENESIS_FILE = "genesis.json"
+STOP_FIRST = "stop it first, with: kill {pid}"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -121,12 +122,36 @@ def installed() -> "Registry":
 
 
 @contextmanager
+def told_who_runs(folder: Path, hint: str) -> Iterator[None]:
+    """A refusal ``store.locked`` in the block names the process of the node that runs in ``folder``.
+
+    ``hint`` is what to do then; ``{url}`` and ``{pid}`` in it are filled in.
+    """
+    from guildbook.node import running_node
+
+    try:
+        yield
+    except GuildbookError as error:
+        running = running_node(folder)
+        if error.code != "store.locked" or running is None:
+            raise
+        raise GuildbookError(
+            "store.locked",
+            f"the node in {folder} runs already, as process {running.pid} at {running.url}",
+            hint=hint.format(url=running.url, pid=running.pid),
+            pid=running.pid,
+            url=running.url,
+        ) from None
+
+
+@contextmanager
 def store_at_rest(folder: Path) -> Iterator["RocksStore"]:
     """The store in a stopped node's folder (or in ``folder`` itself), read-only and locked against others."""
     from guildbook.state.rocks import RocksStore
 
     place = folder if (folder / "CURRENT").exists() else node_folder(folder) / "store"
-    store = RocksStore(place, must_exist=True, read_only=True)
+    with told_who_runs(folder, STOP_FIRST):
+        store = RocksStore(place, must_exist=True, read_only=True)
     try:
         yield store
     finally:

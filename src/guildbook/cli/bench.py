@@ -43,6 +43,7 @@ from guildbook.chain.receipt import Outcome, decode_receipt
 from guildbook.chain.transaction import build_transaction, decode_transaction
 from guildbook.cli.command import Command
 from guildbook.cli.terminal import Terminal
+from guildbook.engine.signatures import deaf_to_ctrl_c
 from guildbook.evidence.trust import parse_trust
 from guildbook.evidence.verify import verify
 from guildbook.node.applications import load_applications
@@ -211,9 +212,10 @@ def presign(count: int, scale: Scale, seed: int, report: Report) -> list[bytes]:
     parts = max(1, count // 40)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
         shares = [count // parts + (1 if place < count % parts else 0) for place in range(parts)]
-        found = pool.map(
-            signed_batches, [seed * 1_000_003 + place for place in range(parts)], shares, [scale] * parts
-        )
+        with deaf_to_ctrl_c():
+            found = pool.map(
+                signed_batches, [seed * 1_000_003 + place for place in range(parts)], shares, [scale] * parts
+            )
         return [body for share in found for body in share]
 
 
@@ -264,7 +266,10 @@ class RunningBench:
         began = time.perf_counter()
         log = (self.folder / "bench.log").open("ab")
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-c", START_NODE, str(self.folder)], stdout=log, stderr=log
+            [sys.executable, "-c", START_NODE, str(self.folder)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C stops the measurement, and that stops the node
         )
         log.close()
         while True:
@@ -481,6 +486,28 @@ class _LagWatch(threading.Thread):
         return max(self.samples, default=math.nan)
 
 
+@contextlib.contextmanager
+def _sending(send: Callable[[], None], count: int) -> Iterator[list[threading.Thread]]:
+    """``count`` threads that run ``send``. Once the block is left by Ctrl-C, nobody is told what they meet."""
+    left = threading.Event()
+
+    def run() -> None:
+        try:
+            send()
+        except (OSError, http.client.HTTPException, GuildbookError):
+            if not left.is_set():
+                raise
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
+    for one in threads:
+        one.start()
+    try:
+        yield threads
+    except BaseException:
+        left.set()
+        raise
+
+
 def drive(node: RunningBench, bodies: list[bytes], seconds: float, report: Report) -> Load:
     """Hand in batches over CONNECTIONS connections for ``seconds``; counts what was answered within that time."""
     before, processor = node.stage_seconds(), node.processor_seconds()
@@ -526,16 +553,14 @@ def drive(node: RunningBench, bodies: list[bytes], seconds: float, report: Repor
                     last[0] = now
         connection.close()
 
-    threads = [threading.Thread(target=send) for _ in range(CONNECTIONS)]
-    for one in threads:
-        one.start()
-    while any(one.is_alive() for one in threads):
-        time.sleep(1)
-        passed = time.perf_counter() - began
-        report(
-            f"{min(passed, seconds):.0f} of {seconds:.0f} s: {counts['applied']:,} transfers, "
-            f"{counts['applied'] / max(passed, 1e-9):,.0f} a second"
-        )
+    with _sending(send, CONNECTIONS) as threads:
+        while any(one.is_alive() for one in threads):
+            time.sleep(1)
+            passed = time.perf_counter() - began
+            report(
+                f"{min(passed, seconds):.0f} of {seconds:.0f} s: {counts['applied']:,} transfers, "
+                f"{counts['applied'] / max(passed, 1e-9):,.0f} a second"
+            )
     exhausted = next(waiting, None) is None
     took = last[0] - began if exhausted else seconds
     lag = watch.finish()
@@ -597,13 +622,11 @@ def drive_single(node: RunningBench, scale: Scale, seconds: float, rate: int, re
                 times.append(took if answer.status == 200 else math.inf)
         connection.close()
 
-    threads = [threading.Thread(target=send) for _ in range(SINGLE_CONNECTIONS)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        while one.is_alive():
-            one.join(1)
-            report(f"{len(times):,} of {count:,} single submissions")
+    with _sending(send, SINGLE_CONNECTIONS) as threads:
+        for one in threads:
+            while one.is_alive():
+                one.join(1)
+                report(f"{len(times):,} of {count:,} single submissions")
     return sorted(times)
 
 

@@ -1,5 +1,6 @@
 """Files that a command writes: complete or not at all, and never over another file."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ from guildbook.primitives.errors import GuildbookError
 def new_file(path: Path) -> Iterator[Path]:
     """A path beside ``path`` to write to; it takes the place of ``path`` when the block ends well, else it is removed.
 
-    Raises GuildbookError ``store.not_empty`` when ``path`` exists.
+    Raises GuildbookError ``store.not_empty`` when ``path`` exists, and FileNotFoundError when its folder does not.
     """
     if path.exists():
         raise _exists(path)
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         yield draft

@@ -1,6 +1,7 @@
 """Founding a network of one node."""
 
 import re
+import shlex
 import unicodedata
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def init(
     genesis = found_node(folder, founding, settings={} if port is None else {"http.port": port})
     key = folder / "keys" / f"{founding.administrator}.key"
     contracts = [one.name for one in genesis.contracts]
+    shown = shlex.quote(str(folder))
     terminal.answer(
         {
             "folder": str(folder),
@@ -93,10 +95,10 @@ def init(
             f"genesis hash: {genesis.hash.hex()}",
             f"administrator of {organisation}: {key} (whoever can read this file may do everything)",
             "next:",
-            f"  guildbook run {folder}",
-            f"  guildbook status --node {folder}",
-            f'  guildbook sql "SHOW TABLES" --node {folder}',
-            f"  guildbook trust {folder} -o trust.json",
+            f"  guildbook run {shown}",
+            f"  guildbook status --node {shown}",
+            f'  guildbook sql "SHOW TABLES" --node {shown}',
+            f"  guildbook trust {shown} -o trust.json",
         ],
     )
 

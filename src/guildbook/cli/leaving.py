@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from guildbook.cli.access import installed, node_folder
+from guildbook.cli.access import STOP_FIRST, installed, node_folder, told_who_runs
 from guildbook.cli.command import Command
 from guildbook.cli.terminal import Terminal
 from guildbook.primitives.errors import GuildbookError
@@ -38,7 +38,8 @@ def prune(terminal: Terminal, folder: Path, keep: int) -> None:
     from guildbook.node.folder import NodeFolder
     from guildbook.state.rocks import RocksStore
 
-    store = RocksStore(NodeFolder(node_folder(folder)).store, must_exist=True)
+    with told_who_runs(node_folder(folder), STOP_FIRST):
+        store = RocksStore(NodeFolder(folder).store, must_exist=True)
     try:
         view = View(read_genesis(store.get(GENESIS_KEY) or b"").network, store, installed())
         before = view.kept_from

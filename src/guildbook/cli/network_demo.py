@@ -88,7 +88,7 @@ def demo(terminal: Terminal, application: str, seconds: int, seed: int, out: Pat
     terminal.answer(
         {"application": application, "out": str(target), "summary": document},
         [
-            *table_lines(["node", "", "block", "state and log after it"], rows),
+            *table_lines(["node", "role", "block", "state and log after it"], rows),
             f"All {len(rows)} nodes have the same state and the same log.",
             f"{document['transactions']:,} signed transactions in {document['trading_s']:.1f} s through "
             f"{document['validators']} nodes: {document['transactions_per_s']:,} a second, with all nodes and whoever "
@@ -100,6 +100,7 @@ def demo(terminal: Terminal, application: str, seconds: int, seed: int, out: Pat
             *(["Refused: " + ", ".join(f"{count:,} {code}" for code, count in document["refusals"].items())]
               if document["refusals"] else []),
             *(f"  {one}" for one in written),
+            f"Verify it: guildbook verify {target}/evidence --trust {target}/trust.json",
         ],
     )  # fmt: skip
 

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from guildbook.cli.access import Place, address_of, installed, ledger_options, node_folder, store_at_rest
+from guildbook.cli.access import (
+    Place,
+    address_of,
+    installed,
+    ledger_options,
+    node_folder,
+    store_at_rest,
+    told_who_runs,
+)
 from guildbook.cli.command import Command
 from guildbook.cli.terminal import Terminal
-from guildbook.primitives.errors import GuildbookError
 
 if TYPE_CHECKING:
     from guildbook.client.documents import StatusDocument
@@ -41,7 +48,7 @@ def run(terminal: Terminal, folder: Path, port: int | None, host: str | None) ->
 
     The log goes to standard error. A second Ctrl-C does not wait for running requests.
     """
-    from guildbook.node import NodeFolder, open_node, read_config, running_node
+    from guildbook.node import NodeFolder, open_node, read_config
     from guildbook.node.backup import BackupSocket
     from guildbook.node.log import configure_logging
 
@@ -56,19 +63,8 @@ def run(terminal: Terminal, folder: Path, port: int | None, host: str | None) ->
 
         with terminal.stages() as progress:
             obtain_binary(config.network.version, progress)
-    try:
+    with told_who_runs(folder, "use it at {url}, or stop it with: kill {pid}"):
         node = open_node(folder, config)
-    except GuildbookError as error:
-        running = running_node(folder)
-        if error.code != "store.locked" or running is None:
-            raise
-        raise GuildbookError(
-            "store.locked",
-            f"the node in {folder} runs already, as process {running.pid} at {running.url}",
-            hint=f"use it at {running.url}, or stop it with: kill {running.pid}",
-            pid=running.pid,
-            url=running.url,
-        ) from None
 
     def ready(url: str) -> None:
         head = node.ledger.head

@@ -97,7 +97,14 @@ def cosign(terminal: Terminal, url: str, name: str, key_file: Path, log_key: str
 )
 @click.argument("url")
 @_shared
-@click.option("--every", type=click.IntRange(1, 86_400), default=60, show_default=True, metavar="SECONDS")
+@click.option(
+    "--every",
+    type=click.IntRange(1, 86_400),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait between two looks.",
+)
 @click.option("--rounds", type=click.IntRange(0), default=ROUNDS_FOR_EVER, help="Stop after so many looks; 0: never.")
 @click.option("--listen", metavar="HOST:PORT", help="Serve checkpoint and add-checkpoint (C2SP tlog-witness) here.")
 @click.pass_obj

@@ -55,7 +55,7 @@ class Prover:
                 f"{table} has no row with this key",
                 table=table,
                 absent=True,
-                hint="evidence that there is none: /v1/evidence/absence",
+                hint="evidence that there is none: guildbook prove absence, or /v1/evidence/absence",
             )
         return row_evidence(source, table, ordered)
 
@@ -71,7 +71,7 @@ class Prover:
                 "evidence.not_available",
                 f"{table} has a row with this key",
                 table=table,
-                hint="evidence of the row: /v1/evidence/row",
+                hint="evidence of the row: guildbook prove row, or /v1/evidence/row",
             )
         return row_evidence(source, table, ordered)
 

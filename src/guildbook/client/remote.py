@@ -143,9 +143,15 @@ class Client(LedgerClient):
                 "POST", "/v1/transactions", content=envelope, headers={"content-type": MSGPACK}
             )
         except GuildbookError as error:
-            if error.code in ("client.timeout", "client.unreachable"):
-                error.fields["transaction"] = transaction_id_of(envelope).hex()
-            raise
+            if error.code not in ("client.timeout", "client.unreachable"):
+                raise
+            transaction = transaction_id_of(envelope).hex()
+            raise GuildbookError(
+                error.code,
+                f"{error.message}; whether transaction {transaction} is applied is not known",
+                hint="look for the transaction by its id before you sign another",
+                **{**error.fields, "transaction": transaction},
+            ) from error
         return applied(_decoded(response, ReceiptDocument))
 
     def batch(self, envelopes: Sequence[bytes]) -> list[Submitted]:

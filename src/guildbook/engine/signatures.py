@@ -4,12 +4,14 @@ Workers get raw parts and answer with one byte each. A few signatures are checke
 would take longer than checking. When workers die, checks go on in this process and the workers are started again.
 """
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -25,6 +27,17 @@ Part = tuple[bytes, bytes, bytes]
 def check_parts(parts: Sequence[Part]) -> bytes:
     """One byte for each (key, body, signature): 1 where the signature holds, else 0."""
     return bytes(verify(key, SIGN_PREFIX + body, signature) for key, body, signature in parts)
+
+
+@contextlib.contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that this thread begins in the block never get Ctrl-C, not even while they start."""
+    multiprocessing.resource_tracker.ensure_running()  # begun in the block, it would let the signal in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker() -> None:
@@ -54,8 +67,9 @@ class SignatureChecker:
         self._pool = ProcessPoolExecutor(
             self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
         )
-        for _ in range(self._workers):
-            self._pool.submit(check_parts, [])
+        with deaf_to_ctrl_c():
+            for _ in range(self._workers):
+                self._pool.submit(check_parts, [])
 
     def submit(self, transactions: Sequence[Transaction]) -> "Future[bytes]":
         """A future of one byte for each transaction: 1 where its signature holds."""

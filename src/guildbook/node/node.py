@@ -330,13 +330,13 @@ class Node:
 
     async def _serve(self, on_ready: Callable[[str], None] | None) -> None:
         loop = self._loop = asyncio.get_running_loop()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._on_signal, number)
         self._server = HttpServer(build_app(self.services(), guildbook.__version__), self.config.http)
         bound = listen(self.config.http)
         self.url = url_of(bound)
         self._signal.bind(loop)
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._on_signal, number)
         self._observer.start()
         for worker in (self._snapshotter, self._pruner, self.witnesses):
             if worker is not None:

@@ -104,7 +104,7 @@ class HttpServer(uvicorn.Server):
                 http=bounded_protocol(config),
                 loop="uvloop",
                 ws="none",
-                lifespan="on",
+                lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -105,9 +106,14 @@ class _Child:
                        "PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))}
         with feed_there, talk_there:
             descriptors = (feed_there.fileno(), talk_there.fileno())
-            self.process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
-                [sys.executable, "-m", "guildbook.views.worker", *map(str, descriptors)],
-                pass_fds=descriptors, stdin=subprocess.DEVNULL, env=environment)
+            # Ctrl-C at a terminal is for the node: the child inherits the mask, from before its first import on.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                self.process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
+                    [sys.executable, "-m", "guildbook.views.worker", *map(str, descriptors)],
+                    pass_fds=descriptors, stdin=subprocess.DEVNULL, env=environment)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.feed, self.talk = Channel(feed), Channel(talk)
         self.sending = threading.Lock()
         self.height = -1
