@@ -1,5 +1,6 @@
 """Keys in files: everybody's format, nobody else's eyes, and never a second key over the first."""
 
+import errno
 import os
 import stat
 
@@ -24,6 +25,18 @@ def test_a_key_reads_back_and_signs_the_same(tmp_path):
     again = read_key(tmp_path / "a.key")
     assert again.seed == key.seed
     assert again.sign(b"x") == key.sign(b"x")
+
+
+def test_a_key_that_cannot_be_written_whole_leaves_no_file(tmp_path, monkeypatch):
+    def no_room(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", no_room)
+        with pytest.raises(OSError, match="No space left"):
+            write_key(tmp_path / "a.key", new_key())
+    assert not list(tmp_path.iterdir())
+    write_key(tmp_path / "a.key", new_key())
 
 
 def test_two_new_keys_differ():

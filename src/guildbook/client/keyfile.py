@@ -37,6 +37,7 @@ def write_key(path: Path, key: SigningKey, passphrase: str | None = None) -> Non
     """Write ``key`` to the new file ``path``, readable by its owner alone, and make it durable.
 
     Raises GuildbookError ``key.malformed`` when the file exists: a key is never overwritten.
+    When it cannot be written whole, nothing of it is left.
     """
     encryption: KeySerializationEncryption = (
         NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase.encode("utf-8"))
@@ -53,10 +54,14 @@ def write_key(path: Path, key: SigningKey, passphrase: str | None = None) -> Non
             hint="name another file",
             path=str(path),
         ) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)  # half a key is none, and would be in the way of the next attempt
+        raise
 
 
 def read_key(path: Path, passphrase: str | None = None) -> SigningKey:
