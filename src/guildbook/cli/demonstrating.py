@@ -1,8 +1,8 @@
 """Demonstrations of applications: the module ``demo`` of an installed application, found when it is asked for.
 
 Such a module has ``run_demo(out_dir, *, ..., progress)``, whose further named arguments become options (a number, a
-path or text, by annotation), and ``print_summary(summary, console)``. What it writes goes to ``out_dir``; a file
-``summary.json`` among it is the answer with ``--json``.
+path or text, by annotation; a tuple of them may be given several times), and ``print_summary(summary, console)``. What
+it writes goes to ``out_dir``; a file ``summary.json`` among it is the answer with ``--json``.
 """
 
 import importlib
@@ -91,8 +91,11 @@ def _options(function: Callable[..., Any]) -> list[click.Parameter]:
         elif Path in kinds:
             kind = click.Path(path_type=Path, exists=True)
         name = "--" + parameter.name.replace("_", "-")
-        shown = parameter.default is not None
-        options.append(click.Option([name], type=kind, default=parameter.default, show_default=shown))
+        several = typing.get_origin(hints[parameter.name]) is tuple
+        shown = parameter.default is not None and not several
+        options.append(
+            click.Option([name], type=kind, default=parameter.default, show_default=shown, multiple=several)
+        )
     return options
 
 

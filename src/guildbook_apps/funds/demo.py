@@ -5,11 +5,13 @@ bank answers in ISO 20022 files, and nothing counts as paid until it has. With -
 published (OCDS, IATI or CSV by month) go through the same ledger instead.
 """
 
+import csv
 import dataclasses
+import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,11 +27,12 @@ from guildbook.standards.amounts import amount_text
 from guildbook.standards.iati import Narrative, ReportingOrg, read_activities
 from guildbook.standards.ocds import read_releases
 from guildbook.standards.times import date_at
-from guildbook_apps.funds import card, opendata, people
+from guildbook_apps.funds import card, importing, opendata, people
+from guildbook_apps.funds import spending as published
 from guildbook_apps.funds.contract import Funds, Request, Stage
 from guildbook_apps.funds.province import APPROPRIATED_MINOR, START_MS, Refused, Year
 
-NETWORK = "funds-demo"
+NETWORK, SPENDING_NETWORK = "funds-demo", "spending-demo"
 NODE_FOLDER = "node"
 """What lies here goes on as a node when it is run."""
 QUESTION = "SELECT stage, count(*), sum(amount_minor) FROM funds.requests GROUP BY stage"
@@ -101,7 +104,78 @@ class Summary:
         return next(one.under for one in self.lines if one.depth == 0)
 
 
-def run_demo(out_dir: Path, *, seed: int = 20, progress: Progress | None = None) -> Summary:
+@dataclasses.dataclass
+class Imported:
+    """What an import of published spending did."""
+
+    files: list[importing.FileTally]
+    lines: list[importing.LineTally]
+    refusals: dict[str, int]
+    """Code -> how many."""
+    transactions: int
+    blocks: int
+    seconds: float
+    written: list[Path]
+
+
+def run_demo(out_dir: Path, *, spending: tuple[Path, ...] = (), seed: int = 20,
+             progress: Progress | None = None) -> Summary | Imported:
+    """Run the programme's year (``run_year``), or bring the files at ``spending`` onto a ledger (``run_import``)."""
+    return run_import(out_dir, spending, seed=seed, progress=progress) if spending else \
+        run_year(out_dir, seed=seed, progress=progress)
+
+
+def run_import(out_dir: Path, paths: Sequence[Path], *, seed: int = 20, progress: Progress | None = None) -> Imported:
+    """Bring published spending onto a ledger in ``out_dir``, a new or empty folder.
+
+    It gets the folder ``node``, the refused items as ``refused.csv``, who the payees are as ``suppliers.csv``, and a
+    summary. Raises GuildbookError ``store.not_empty``, and ``cli.usage`` where there is no file.
+    """
+    started = time.perf_counter()
+    told: Progress = _silent if progress is None else progress
+    files = published.spending_files(paths)
+    _make_empty(out_dir)
+    found = []
+    for place, path in enumerate(files):
+        told("reading", place, len(files))
+        found.append(published.read_spending(path.read_bytes(), str(path)))
+    node = StagedNode(out_dir / NODE_FOLDER, SPENDING_NETWORK, Funds, importing.signers(), seed=seed, start_ms=START_MS)
+    try:
+        desk = importing.Import(node, hashlib.sha256(f"guildbook funds spending salt {seed}".encode()).digest())
+        tallies = desk.take(found, told)
+        node.stop()
+        lines = desk.tallies()
+        height = node.ledger.head.height
+    finally:
+        node.stop()
+        node.close()
+    summary = Imported(tallies, lines, dict(importing.counts_of(desk.refusals)), desk.transactions, height, 0.0,
+                       [out_dir / NODE_FOLDER])
+    tables: dict[str, list[tuple[object, ...]]] = {
+        "refused.csv": [("file", "line", "path", "code", "reason"),
+                        *((one.file, one.line, one.path, one.code, one.reason) for one in desk.refusals)],
+        "suppliers.csv": [("payee", "programme", "name"),
+                          *((payee, *known) for payee, known in sorted(desk.suppliers.items()))]}
+    for name, rows in tables.items():
+        with (out_dir / name).open("w", encoding="utf-8", newline="") as target:
+            csv.writer(target, lineterminator="\n").writerows(rows)
+        summary.written.append(out_dir / name)
+    shown = {"files": [one._asdict() for one in tallies], "lines": [one._asdict() for one in lines],
+             "refusals": summary.refusals, "transactions": summary.transactions, "blocks": summary.blocks}
+    (out_dir / "summary.json").write_text(json.dumps(shown, indent=2) + "\n", "utf-8")
+    summary.written.append(out_dir / "summary.json")
+    summary.seconds = time.perf_counter() - started
+    return summary
+
+
+def _make_empty(out_dir: Path) -> None:
+    if out_dir.exists() and any(out_dir.iterdir()):
+        raise GuildbookError("store.not_empty", f"{out_dir} is not empty",
+                             hint="name another folder, or remove this one")
+    out_dir.mkdir(parents=True, exist_ok=True)
+
+
+def run_year(out_dir: Path, *, seed: int = 20, progress: Progress | None = None) -> Summary:
     """Run the programme's year, and leave everything in ``out_dir``, a new or empty folder.
 
     It gets the folder ``node`` with the ledger, the payee book, the files to and from the bank, the open data, the
@@ -110,10 +184,7 @@ def run_demo(out_dir: Path, *, seed: int = 20, progress: Progress | None = None)
     GuildbookError ``store.not_empty``.
     """
     started = time.perf_counter()
-    if out_dir.exists() and any(out_dir.iterdir()):
-        raise GuildbookError("store.not_empty", f"{out_dir} is not empty",
-                             hint="name another folder, or remove this one")
-    out_dir.mkdir(parents=True, exist_ok=True)
+    _make_empty(out_dir)
     node = StagedNode(out_dir / NODE_FOLDER, NETWORK, Funds, people.signers(), seed=seed, start_ms=START_MS)
     try:
         year = Year(node, out_dir, seed)
@@ -244,8 +315,12 @@ def _write_summary(summary: Summary, out_dir: Path) -> None:
 # For people ---------------------------------------------------------------------------------------------------
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(summary: Summary | Imported, console: Console) -> None:
     """The tables of a demonstration, for people."""
+    if isinstance(summary, Imported):
+        _print_import(summary, console)
+        return
+
     def shown(minor: int | None) -> str:
         return "" if minor is None else _grouped(amount_text(minor, summary.currency))
 
@@ -285,6 +360,33 @@ def print_summary(summary: Summary, console: Console) -> None:
         f"  guildbook verify {place / 'payment.evidence'} --trust {place / 'trust.json'}\n"
         f"Ask further: guildbook sql \"{QUESTION}\" --node {node}\nRun it: guildbook run {node}",
         highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_import(summary: Imported, console: Console) -> None:
+    files = Columns(title="Files")
+    for name in ("file", "contracts", "payments", "there already", "refused"):
+        files.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
+    counts = [(one.works, one.payments, one.already, one.refused) for one in summary.files]
+    for one, row in zip(summary.files, counts, strict=True):
+        files.add_row(Path(one.file).name, *(f"{count:,}" for count in row))
+    files.add_section()
+    files.add_row("all", *(f"{sum(column):,}" for column in zip(*counts, strict=True)))
+    console.print(files)
+    lines = Columns(title="Committed, as published; nothing is paid, as no bank has said so")
+    for name in ("body", "unit", "requests", "committed", "currency"):
+        lines.add_column(name, justify="right" if name in ("requests", "committed") else "left", overflow="fold")
+    for line in summary.lines:
+        lines.add_row(line.body, line.unit, f"{line.requests:,}",
+                      _grouped(amount_text(line.committed_minor, line.currency)), line.currency)
+    console.print(lines)
+    console.print(
+        "Refused: " + (", ".join(f"{count:,} {code}" for code, count in summary.refusals.items()) or "nothing")
+        + f".\n{summary.transactions:,} signed transactions in {summary.blocks:,} blocks; {summary.seconds:.1f} s.",
+        highlight=False, soft_wrap=True, markup=False)
+    for path in summary.written:
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
+    console.print(f'Ask further: guildbook sql "{QUESTION}" --node {summary.written[0]}', highlight=False,
+                  soft_wrap=True, markup=False)
 
 
 def _money(lines: list[LineSum], when: str, summary: Summary, shown: Any) -> Columns:

@@ -27,7 +27,7 @@ from shared_data import shared
 def ran(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
     told = []
-    summary = demo.run_demo(out, progress=lambda *step: told.append(step))
+    summary = demo.run_year(out, progress=lambda *step: told.append(step))
     return out, summary, told
 
 
@@ -113,7 +113,7 @@ def test_a_payment_file_can_be_made_again_from_the_ledger_and_the_book(ran):
 
 def test_the_same_seed_gives_the_same_files_in_another_folder(ran, tmp_path):
     out, _summary, _told = ran
-    demo.run_demo(tmp_path / "again")
+    demo.run_year(tmp_path / "again")
     assert files_of(tmp_path / "again") == files_of(out)
     assert len(files_of(out)) > 25
 
@@ -121,7 +121,7 @@ def test_the_same_seed_gives_the_same_files_in_another_folder(ran, tmp_path):
 def test_a_folder_that_holds_something_is_refused(tmp_path):
     (tmp_path / "mine").write_text("x")
     with pytest.raises(GuildbookError) as caught:
-        demo.run_demo(tmp_path)
+        demo.run_year(tmp_path)
     assert caught.value.code == "store.not_empty"
 
 
