@@ -185,7 +185,7 @@ class ViewsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: Annotated[bool, msgspec.Meta(description="Whether the node keeps views and answers SQL.")] = True
     memory_bytes_max: Annotated[
         int, _whole(16 << 20, 1 << 40, "Bytes that the views hold in memory, beyond which they work on disk.")
-    ] = 128 << 20
+    ] = 112 << 20
     threads: Annotated[int, _whole(1, 256, "Threads that answer SQL.")] = 2
     lag_blocks_max: Annotated[
         int,

@@ -20,7 +20,7 @@ from guildbook.state.record import KEY_SIZE_BYTES_MAX
 from guildbook.state.schema import IndexSchema, TableSchema
 
 SCAN_PAGE_ROWS = 64
-CACHED_ROWS_MAX = 320_000
+CACHED_ROWS_MAX = 240_000
 CACHED_GROUPS_MAX = 100_000
 DECODED_ROWS_MAX = 8_000
 _MISSING: Any = object()
