@@ -68,8 +68,8 @@ DISK_CHECK_S = 2.0
 THREAD_SWITCH_S = 0.001
 """How long one thread may keep the others of this process waiting: the interface answers between blocks' work."""
 COLLECT_AFTER_OBJECTS = (20_000, 50, 1_000)
-"""When the interpreter looks for cycles: rarely, since a block makes many objects and few cycles (its contracts know one
-another), but not so rarely that freeing them at once keeps callers waiting for a fifth of a second."""
+"""When the interpreter looks for cycles: rarely, since a block makes many objects and few cycles (its contracts know
+one another), but not so rarely that freeing them all at once keeps callers waiting for a fifth of a second."""
 START_WAIT_S = 30.0
 
 _log = logging.getLogger("guildbook.node")
